@@ -1,0 +1,1 @@
+"""Evidence: facts about what an agent did, observed by something that the agent cannot reach."""

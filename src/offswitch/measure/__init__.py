@@ -1,0 +1,1 @@
+"""Measure: does the agent let itself be shut down?"""

@@ -1,0 +1,1 @@
+"""Sandboxes: the places that an agent cannot leave, and the host's view of them."""
