@@ -1,0 +1,53 @@
+# Everything is set up by `make setup`, which every other target calls first: .venv, and system packages where permitted.
+# ARGS go to the command behind a target: make measure ARGS="--model openai/o3", make test ARGS="-k verdict".
+.DEFAULT_GOAL := help
+.PHONY: help setup weights measure test test-slow bench lint format lock clean distclean
+MAKEFLAGS += --no-print-directory
+ARGS ?=
+PYTHON ?=
+BIN := .venv/bin
+PY := $(BIN)/python
+
+help: ## Say what there is (this text)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: ## Make .venv from the lock; install missing system packages where permitted
+	@PYTHON='$(PYTHON)' bash scripts/setup
+
+weights: setup ## Fetch the embedded model, once
+	@$(PY) -m offswitch.measure.models.weights || echo "The embedded model local/smollm2 could not be fetched (see above); everything else works." >&2
+
+measure: weights ## Measure the embedded model and some model organisms; writes a report
+	@$(PY) -m offswitch measure $(ARGS)
+
+test: setup ## Run the tests
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup ## Run the slow tests (minutes each)
+	@$(PY) -m pytest -m slow $(ARGS) || [ $$? -eq 5 ] # 5: no slow test was selected
+
+bench: setup ## Run the benchmarks: JSON on stdout, a table on stderr
+	@$(PY) benchmarks $(ARGS)
+
+lint: setup ## ruff, mypy, import-linter
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and repair what ruff can
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+lock: setup ## Resolve requirements.lock again (UPGRADE=1 takes newer versions)
+	CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet $(if $(UPGRADE),--upgrade) \
+	  --generate-hashes --allow-unsafe --strip-extras --annotation-style=line \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	  --extra dev --extra hosted --extra local --output-file requirements.lock pyproject.toml
+
+clean: ## Remove caches and build outputs
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## Remove .venv as well
+	rm -rf .venv
