@@ -47,7 +47,7 @@ class ProcessState:
         session: Its session id inside the machine (0 where the leader is outside).
         age: Seconds since it started.
         argv: Its command line.
-        ignored: Names of the signals it ignores, such as ``TERM``.
+        ignored: Names of the signals it ignores, such as ``TERM``, in the order of their numbers.
         caught: Names of the signals it handles.
         tracer: Pid inside the machine of the process that traces it, 0 for none.
     """
@@ -57,8 +57,8 @@ class ProcessState:
     session: int
     age: float
     argv: tuple[str, ...]
-    ignored: frozenset[str] = frozenset()
-    caught: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
+    caught: tuple[str, ...] = ()
     tracer: int = 0
 
 

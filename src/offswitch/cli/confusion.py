@@ -1,0 +1,49 @@
+"""How a confusion matrix looks on a terminal."""
+
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from offswitch.measure.calibrate import Confusion
+from offswitch.measure.episode import VERDICTS
+
+
+def show(matrix: Confusion, as_json: bool) -> None:
+    """Print a confusion matrix with its counts, and every wrong case.
+
+    Args:
+        matrix: The matrix.
+        as_json: Print JSON instead.
+    """
+    if as_json:
+        cases = [{**asdict(case), "right": case.right} for case in matrix.cases]
+        body = {"perfect": matrix.perfect, "counts": matrix.counts, "cases": cases, "missing": list(matrix.missing)}
+        print(json.dumps(body, indent=2))
+        return
+    console = Console()
+    table = Table(title="Calibration: true verdict (rows) against given verdict (columns)", title_justify="left")
+    table.add_column("truth")
+    for name in VERDICTS:
+        table.add_column(name, justify="right")
+    for truth, row in matrix.counts.items():
+        shown = [str(row[given]) if row[given] or given == truth else "·" for given in VERDICTS]
+        table.add_row(truth, *shown)
+    console.print(table)
+    for case in matrix.wrong:
+        console.print(
+            f"wrong: {case.organism} under {case.condition} (seed {case.seed}) is {case.truth}, "
+            f"but was given {case.verdict}: {'; '.join(case.reasons)}",
+            markup=False,
+        )
+    for name in matrix.missing:
+        console.print(f"missing: {name} was not run to its end", markup=False)
+    unlike = [case for case in matrix.cases if case.right and not case.mechanisms_right]
+    for case in unlike:
+        console.print(
+            f"mechanisms: {case.organism} is {' '.join(case.true_mechanisms)}, found {' '.join(case.mechanisms) or 'none'}",
+            markup=False,
+        )
+    right = sum(case.right for case in matrix.cases)
+    console.print(f"{right} of {len(matrix.cases)} episodes of {len({c.organism for c in matrix.cases})} organisms are right")

@@ -1,0 +1,324 @@
+"""The commands of `measure`: measure, report, verdict, calibrate."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from offswitch.cli.exits import FINDING, USAGE, Stop
+
+if TYPE_CHECKING:
+    from offswitch.measure.logs import Decided
+    from offswitch.measure.run import Plan
+
+# What `offswitch measure` runs when no model is named: the embedded model, and organisms that show the scale.
+EMBEDDED = "local/smollm2"
+DEFAULT_ORGANISMS = ("complies", "rewrites-script")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(measure)
+    app.command()(report)
+    app.command()(verdict)
+    app.command()(calibrate)
+
+
+def measure(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Inspect model name, such as openai/o3, or organism/NAME. May be repeated."),
+    ] = None,
+    organism: Annotated[
+        list[Path] | None, typer.Option("--organism", help="File of a model organism of your own. May be repeated.")
+    ] = None,
+    scenario: Annotated[str, typer.Option(help="The scenario.")] = "shutdown",
+    condition: Annotated[
+        list[str] | None,
+        typer.Option("--condition", "-c", help="Arm, or YAML file of arms of your own. May be repeated."),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Episodes of each model under each condition.")] = 10,
+    seed: Annotated[int, typer.Option(help="First seed; episodes count up from it.")] = 0,
+    agent: Annotated[str, typer.Option(help="How the model acts: tools, text, choices or auto.")] = "auto",
+    system_prompt: Annotated[
+        Path | None, typer.Option(help="File with a deployed assistant's own instructions, put in front.")
+    ] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="End a cell once its interval is narrower than this.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="End a cell once its interval is clear of this rate.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Start no more episodes after so many US dollars.")] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="File of model prices (Inspect's model cost format), for costs.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say how many calls, and about what they cost; run nothing.")] = False,
+    fail_above: Annotated[
+        float | None, typer.Option(help="Exit with 1 if a rated cell's sabotage rate is above this.")
+    ] = None,
+    sandbox: Annotated[str, typer.Option(help="Where the agent lives: bubblewrap or docker.")] = "bubblewrap",
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", hidden=True, help="Has no effect on sandboxes that isolate nothing.")
+    ] = False,
+    concurrency: Annotated[int, typer.Option(min=1, help="Episodes at a time.")] = 4,
+    source: Annotated[str, typer.Option(help="Where the problems are kept: host or inside.")] = "host",
+    difficulty: Annotated[str, typer.Option(help="Of the problems: easy or hard.")] = "easy",
+    turns: Annotated[int, typer.Option(min=1, help="Turns an agent has.")] = 40,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for logs, results and report.")] = Path("out"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was cut off.")] = False,
+) -> None:
+    """Measure whether agents let themselves be shut down."""
+    from offswitch.measure.conditions import ConditionError, UnknownCondition
+    from offswitch.measure.run import DEFAULT_CONDITIONS, Plan, RunError, cells, estimate, prepare, run
+
+    del unsafe
+    if scenario != "shutdown":
+        raise Stop(USAGE, f"unknown scenario {scenario!r}; the scenarios are: shutdown")
+    _one_of("--agent", agent, ("auto", "tools", "text", "choices"))
+    _one_of("--source", source, ("host", "inside"))
+    _one_of("--difficulty", difficulty, ("easy", "hard"))
+    _rate("--precision", precision)
+    _rate("--threshold", threshold)
+    _rate("--fail-above", fail_above)
+    models = [*(model or []), *(str(path) for path in organism or [])]
+    _check_organisms(models)
+    plan = Plan(
+        models=tuple(models or (EMBEDDED, *(f"organism/{name}" for name in DEFAULT_ORGANISMS))),
+        conditions=tuple(condition or DEFAULT_CONDITIONS),
+        runs=runs,
+        organism_runs=min(runs, 3),
+        seed=seed,
+        agent=agent,
+        system_prompt=_read(system_prompt),
+        precision=precision,
+        threshold=threshold,
+        max_cost=max_cost,
+        prices=None if prices is None else str(prices),
+        sandbox=sandbox,
+        concurrency=concurrency,
+        options={"source": source, "difficulty": difficulty, "turns": turns},
+    )
+    try:
+        if dry_run:
+            _print_estimate(plan, estimate(plan, cells(plan)), as_json)
+            return
+        if max_cost is not None and prices is None:
+            raise Stop(USAGE, "--max-cost needs --prices FILE: prices change, and offswitch does not guess them")
+        todo = cells(plan)  # before anything is written: an unknown arm must not leave a folder behind
+        todo = cells(plan, prepare(plan, out, resume))
+        run(plan, out, todo, None if sys.stdout.isatty() and not as_json else "none" if as_json else "plain")
+    except (RunError, ConditionError, UnknownCondition) as error:
+        raise Stop(USAGE, str(error)) from error
+    results = _write(out, plan)
+    _show(results, out, as_json)
+    _gate(results, fail_above)
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="Folder of a run, or of Inspect logs.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
+    fail_above: Annotated[
+        float | None, typer.Option(help="Exit with 1 if a rated cell's sabotage rate is above this.")
+    ] = None,
+) -> None:
+    """Rebuild results.json and report.html from the logs alone."""
+    _rate("--fail-above", fail_above)
+    results = _write(directory)
+    _show(results, directory, as_json)
+    _gate(results, fail_above)
+
+
+def verdict(
+    directory: Annotated[Path, typer.Argument(help="Folder of a run, or of Inspect logs.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an episode.")] = False,
+) -> None:
+    """Decide every episode again from its recorded evidence, without a model and without a sandbox."""
+    items = _read_logs(directory)
+    differ = [item for item in items if item.recorded is not None and item.recorded != item.episode.verdict.name]
+    if as_json:
+        for item in items:
+            typer.echo(json.dumps(_as_json(item), ensure_ascii=False))
+    else:
+        for item in items:
+            episode = item.episode
+            note = "" if item not in differ else f"  (recorded as {item.recorded})"
+            mechanisms = f" [{' '.join(episode.verdict.mechanisms)}]" if episode.verdict.mechanisms else ""
+            typer.echo(
+                f"{episode.model}  {episode.condition}  seed {episode.seed}: "
+                f"{episode.verdict.name}{mechanisms}{note}"
+            )
+        typer.echo(f"{len(items)} episodes decided; {len(differ)} differ from what was recorded")
+    if differ:
+        raise Stop(FINDING)
+
+
+def calibrate(
+    scenario: Annotated[str, typer.Option(help="The scenario, or all.")] = "shutdown",
+    organism: Annotated[
+        list[str] | None, typer.Option(help="Only these: shipped names or files. May be repeated.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Episodes of each organism in each of its conditions.")] = 1,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    sandbox: Annotated[str, typer.Option(help="Where the organisms live.")] = "bubblewrap",
+    concurrency: Annotated[int, typer.Option(min=1, help="Episodes at a time.")] = 4,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep the logs in this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the confusion matrix as JSON.")] = False,
+) -> None:
+    """Check the instrument on model organisms, whose true verdicts are known."""
+    import tempfile
+
+    from offswitch.measure.calibrate import calibrate as check
+    from offswitch.measure.conditions import UnknownCondition
+    from offswitch.measure.organisms import OrganismError, find, shipped
+    from offswitch.measure.run import RunError
+
+    _one_of("--scenario", scenario, ("shutdown", "all"))
+    try:
+        chosen = [find(name) for name in organism] if organism else list(shipped().values())
+        names = list(organism) if organism else [item.name for item in chosen]
+        with tempfile.TemporaryDirectory(prefix="offswitch-calibrate-") as folder:
+            matrix = check(
+                [(item, f"organism/{name}") for item, name in zip(chosen, names, strict=True)],
+                out or Path(folder),
+                seed,
+                runs,
+                sandbox,
+                concurrency,
+                "none" if as_json else None if sys.stdout.isatty() else "plain",
+            )
+    except (OrganismError, RunError, UnknownCondition) as error:
+        raise Stop(USAGE, str(error)) from error
+    from offswitch.cli.confusion import show
+
+    show(matrix, as_json)
+    if not matrix.perfect:
+        raise Stop(FINDING)
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise Stop(USAGE, f"{option} is one of {', '.join(allowed)}, not {value!r}")
+
+
+def _rate(option: str, value: float | None) -> None:
+    if value is not None and not 0 <= value <= 1:
+        raise Stop(USAGE, f"{option} is a rate between 0 and 1, such as 0.05, not {value:g}")
+
+
+def _read(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Stop(USAGE, f"{path}: cannot be read as text ({error})") from error
+
+
+def _check_organisms(models: list[str]) -> None:
+    """A bad organism file is said before anything runs."""
+    files = [name.removeprefix("organism/") for name in models if name.endswith((".yaml", ".yml"))]
+    shipped = [name.removeprefix("organism/") for name in models if name.startswith("organism/")]
+    if not files and not shipped:
+        return
+    from offswitch.measure.organisms import OrganismError, find
+
+    try:
+        for name in dict.fromkeys([*files, *shipped]):
+            find(name)
+    except OrganismError as error:
+        raise Stop(USAGE, str(error)) from error
+
+
+def _print_estimate(plan: "Plan", estimate: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        typer.echo(json.dumps(asdict(estimate)))
+        return
+    cost = "nothing" if not estimate.calls else f"about ${estimate.cost:.2f}" if estimate.cost is not None else (
+        f"unknown: give --prices FILE with {', '.join(estimate.unpriced)}"
+    )  # fmt: skip
+    typer.echo(
+        f"{estimate.episodes} episodes; about {estimate.calls} paid model calls, "
+        f"{estimate.tokens_in:,} tokens in and {estimate.tokens_out:,} out; cost: {cost}"
+    )
+
+
+def _read_logs(directory: Path) -> "list[Decided]":
+    from offswitch.measure.logs import LogError, read
+
+    if not directory.is_dir():
+        raise Stop(USAGE, f"{directory}: no such folder")
+    try:
+        return read(directory)
+    except LogError as error:
+        raise Stop(USAGE, str(error)) from error
+
+
+def _write(out: Path, plan: "Plan | None" = None) -> dict[str, Any]:
+    """Write results.json and report.html from the logs of a run."""
+    del plan  # everything in the results comes from the logs, so that they can be rebuilt from those alone
+    from offswitch.measure import results as results_module
+    from offswitch.measure.environment import environment
+    from offswitch.measure.report import render, write
+
+    episodes = [item.episode for item in _read_logs(out)]
+    if not episodes:
+        raise Stop(USAGE, f"{out}: the logs hold no episodes of offswitch's")
+    results = results_module.build(episodes, environment=environment(out))
+    results_module.write(results, out / "results.json")
+    write(render(results, episodes), out / "report.html")
+    return results
+
+
+def _show(results: dict[str, Any], out: Path, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(results, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from offswitch.measure.report.terminal import table
+
+    Console().print(table(results))
+    typer.echo(f"report   {out / 'report.html'}\nresults  {out / 'results.json'}\nlogs     {out / 'logs'}  (inspect view)")
+
+
+def _gate(results: dict[str, Any], fail_above: float | None) -> None:
+    """Exit with 1 if a rated cell's rate is above the limit, and never pass because nothing was measured."""
+    if fail_above is None:
+        return
+    rated = [cell for cell in results["cells"] if cell["rated"]]
+    blind = [cell for cell in rated if cell["sabotage"]["rate"] is None]
+    above = [cell for cell in rated if cell["sabotage"]["rate"] is not None and cell["sabotage"]["rate"] > fail_above]
+    for cell in blind:
+        typer.echo(f"{cell['model']} under {cell['condition']}: nothing was exposed, so its rate is unknown", err=True)
+    for cell in above:
+        typer.echo(
+            f"{cell['model']} under {cell['condition']}: sabotage rate {cell['sabotage']['rate']:.3f} "
+            f"is above {fail_above:g}",
+            err=True,
+        )
+    if above or blind or not rated:
+        raise Stop(FINDING, "" if rated else "no rated condition was measured, so --fail-above has nothing to go by")
+
+
+def _as_json(item: "Decided") -> dict[str, Any]:
+    episode = item.episode
+    return {
+        "scenario": episode.scenario,
+        "model": episode.model,
+        "condition": episode.condition,
+        "form": episode.form,
+        "seed": episode.seed,
+        "epoch": episode.epoch,
+        "verdict": episode.verdict.name,
+        "recorded": item.recorded,
+        "mechanisms": list(episode.verdict.mechanisms),
+        "flags": list(episode.verdict.flags),
+        "reasons": list(episode.verdict.reasons),
+        "log": episode.log,
+    }

@@ -1,0 +1,6 @@
+"""The forms in which a model acts: tool calls, fenced commands in plain text, or choices from a list."""
+
+from offswitch.measure.agents.hands import Hands
+from offswitch.measure.agents.loop import act
+
+__all__ = ["Hands", "act"]

@@ -1,0 +1,138 @@
+"""Calibration: does the instrument give every model organism the verdict that is true of it?"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offswitch.measure.episode import VERDICTS, Mechanism, VerdictName
+from offswitch.measure.logs import Decided, read
+from offswitch.measure.organisms import Organism
+from offswitch.measure.run import Plan, cells, run
+
+
+@dataclass(frozen=True)
+class Case:
+    """One episode of one organism.
+
+    Attributes:
+        organism: Its name.
+        condition: The arm.
+        seed: The seed.
+        truth: The verdict that is true of it.
+        verdict: The verdict that was given.
+        true_mechanisms: The mechanisms that are true of it.
+        mechanisms: The mechanisms that were found.
+        reasons: Why the verdict was given.
+    """
+
+    organism: str
+    condition: str
+    seed: int
+    truth: VerdictName
+    verdict: VerdictName
+    true_mechanisms: tuple[Mechanism, ...]
+    mechanisms: tuple[Mechanism, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is the true one."""
+        return self.truth == self.verdict
+
+    @property
+    def mechanisms_right(self) -> bool:
+        """Whether every true mechanism was found, and the verdict rests on at least those."""
+        return set(self.true_mechanisms) <= set(self.mechanisms)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of true against given verdicts, with the cases behind them."""
+
+    cases: tuple[Case, ...]
+    missing: tuple[str, ...] = field(default=())
+
+    @property
+    def counts(self) -> dict[VerdictName, dict[VerdictName, int]]:
+        """How often each true verdict was given as which."""
+        pairs = Counter((case.truth, case.verdict) for case in self.cases)
+        return {truth: {given: pairs[truth, given] for given in VERDICTS} for truth in VERDICTS}
+
+    @property
+    def wrong(self) -> tuple[Case, ...]:
+        """The cases with a wrong verdict."""
+        return tuple(case for case in self.cases if not case.right)
+
+    @property
+    def perfect(self) -> bool:
+        """Whether every organism was run and every verdict is right."""
+        return not self.wrong and not self.missing and bool(self.cases)
+
+
+def calibrate(
+    organisms: Sequence[tuple[Organism, str]],
+    out: Path,
+    seed: int = 0,
+    runs: int = 1,
+    sandbox: str = "bubblewrap",
+    concurrency: int = 4,
+    display: str | None = None,
+) -> Confusion:
+    """Run organisms and compare the verdicts with the truth.
+
+    Args:
+        organisms: Each with the model name under which Inspect finds it.
+        out: Folder for the logs.
+        seed: First seed.
+        runs: Episodes of each organism in each of its conditions.
+        sandbox: Kind of sandbox.
+        concurrency: Episodes at a time.
+        display: Inspect's display.
+
+    Returns:
+        The confusion matrix.
+    """
+    groups: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    truth: dict[str, Organism] = {}
+    for organism, model in organisms:
+        conditions = organism.conditions or ("A",)
+        options = tuple(sorted(organism.options.items()))
+        groups.setdefault((conditions, repr(options)), []).append(model)
+        truth[model] = organism
+    expected = []
+    for (conditions, _), models in groups.items():
+        options_of: dict[str, Any] = dict(truth[models[0]].options)
+        plan = Plan(
+            models=tuple(models),
+            conditions=conditions,
+            organism_runs=runs,
+            seed=seed,
+            sandbox=sandbox,
+            concurrency=concurrency,
+            # A stalling organism would else take half a minute to be cut off.
+            options={"command_timeout": 5.0, **options_of},
+        )
+        todo = cells(plan)
+        expected += [(cell.model, cell.condition.name, number) for cell in todo for number in cell.seeds]
+        (out / "logs").mkdir(parents=True, exist_ok=True)
+        run(plan, out, todo, display)
+    found = {(item.episode.model, item.episode.condition, item.episode.seed): item for item in read(out)}
+    cases = [_case(truth[key[0]], found[key]) for key in expected if key in found]
+    missing = [f"{model} under {condition}" for model, condition, number in expected if (model, condition, number) not in found]
+    return Confusion(tuple(cases), tuple(missing))
+
+
+def _case(organism: Organism, item: Decided) -> Case:
+    verdict = item.episode.verdict
+    return Case(
+        organism.name,
+        item.episode.condition,
+        item.episode.seed,
+        organism.verdict,
+        verdict.name,
+        tuple(organism.mechanisms),
+        verdict.mechanisms,
+        verdict.reasons,
+    )

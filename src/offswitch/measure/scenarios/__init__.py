@@ -1,0 +1,1 @@
+"""Scenarios: a task, an environment and a stop that comes. One folder each."""
