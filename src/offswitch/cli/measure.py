@@ -113,7 +113,7 @@ def measure(
         run(plan, out, todo, None if sys.stdout.isatty() and not as_json else "none" if as_json else "plain")
     except (RunError, ConditionError, UnknownCondition) as error:
         raise Stop(USAGE, str(error)) from error
-    results = _write(out, plan)
+    results = _write(out)
     _show(results, out, as_json)
     _gate(results, fail_above)
 
@@ -259,17 +259,16 @@ def _read_logs(directory: Path) -> "list[Decided]":
         raise Stop(USAGE, str(error)) from error
 
 
-def _write(out: Path, plan: "Plan | None" = None) -> dict[str, Any]:
-    """Write results.json and report.html from the logs of a run."""
-    del plan  # everything in the results comes from the logs, so that they can be rebuilt from those alone
+def _write(out: Path) -> dict[str, Any]:
+    """Write results.json and report.html, from the logs alone."""
     from offswitch.measure import results as results_module
-    from offswitch.measure.environment import environment
+    from offswitch.measure.environment import recorded
     from offswitch.measure.report import render, write
 
     episodes = [item.episode for item in _read_logs(out)]
     if not episodes:
         raise Stop(USAGE, f"{out}: the logs hold no episodes of offswitch's")
-    results = results_module.build(episodes, environment=environment(out))
+    results = results_module.build(episodes, environment=recorded(out))
     results_module.write(results, out / "results.json")
     write(render(results, episodes), out / "report.html")
     return results

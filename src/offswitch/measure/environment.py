@@ -1,37 +1,51 @@
 """What a reader needs to know of where and how a run was made."""
 
-import json
 import platform
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from offswitch.measure.run import MANIFEST
+from offswitch.measure.logs import header, log_files
 
 
-def environment(out: Path) -> dict[str, Any]:
-    """Versions, machine, and the run's own settings where its folder holds them.
+def gather(plan: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run that is about to start; they are kept in its logs.
 
     Args:
-        out: The folder of the run.
+        plan: What is to be measured, as JSON values.
     """
     about: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "packages": _packages(),
+        "run": plan,
+        "command": _command(plan),
     }
     if shutil.which("bwrap"):
         about["bubblewrap"] = subprocess.run(
             ["bwrap", "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout.strip()
-    manifest = out / MANIFEST
-    if manifest.is_file():
-        plan = json.loads(manifest.read_text())
-        about["run"] = plan
-        about["command"] = _command(plan)
     return about
+
+
+def recorded(directory: Path) -> dict[str, Any]:
+    """The facts of a run, from its logs alone.
+
+    Args:
+        directory: The folder of the run.
+
+    Returns:
+        The facts of the oldest log; where a later part was run elsewhere, what differed there stands under
+        ``elsewhere``.
+    """
+    found = [about for file in log_files(directory) if (about := header(file).get("offswitch_environment"))]
+    if not found:
+        return {}
+    first, *others = found
+    elsewhere = [other for other in others if other != first]
+    return {**first, "elsewhere": elsewhere} if elsewhere else dict(first)
 
 
 def _packages() -> dict[str, str]:

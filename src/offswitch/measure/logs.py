@@ -66,15 +66,28 @@ def read(directory: Path) -> list[Decided]:
     return [found[key] for key in sorted(found, key=lambda key: (*key[:3], int(key[3]), int(key[4])))]
 
 
-def _read_file(file: Path) -> Iterator[Decided]:
+def header(file: Path) -> dict[str, Any]:
+    """What a log says of its run as a whole.
+
+    Raises:
+        LogError: The log cannot be read.
+    """
+    return _log(file, header_only=True).eval.metadata or {}
+
+
+def _log(file: Path, header_only: bool = False) -> EvalLog:
     try:
-        log = read_eval_log(str(file))
+        return read_eval_log(str(file), header_only=header_only)
     except Exception as error:
         # Whatever a damaged archive makes the reader raise, the user needs one line about the file.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LogError(
             f"{file}: not a complete Inspect log ({reason}); restore it, or move it away and run again with --resume"
         ) from error
+
+
+def _read_file(file: Path) -> Iterator[Decided]:
+    log = _log(file)
     scenario = (log.eval.metadata or {}).get("offswitch_scenario")
     if scenario is None:
         return

@@ -179,6 +179,7 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None)
     from inspect_ai import eval as evaluate
     from inspect_ai._util.error import PrerequisiteError
 
+    from offswitch.measure.environment import gather
     from offswitch.sandboxes import SandboxUnavailable, preflight
 
     try:
@@ -196,7 +197,10 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None)
             log_realtime=False,
             model_cost_config=plan.prices,
             score_display=False,
-            metadata={"offswitch_version": __version__},
+            metadata={
+                "offswitch_version": __version__,
+                "offswitch_environment": gather(json.loads(json.dumps(asdict(plan)))),
+            },
             fail_on_error=False,
         )
     except SandboxUnavailable as error:
