@@ -46,7 +46,6 @@ def test_wheel_holds_nothing_but_the_package_and_its_description(wheel: Path) ->
     assert "offswitch/py.typed" in names
 
 
-@pytest.mark.slow
 def test_wheel_installs_and_imports(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False, symlinks=True)
     python = str(tmp_path / "env/bin/python")
