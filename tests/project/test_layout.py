@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import tomllib
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 # Cut in two, so that this file does not hold what it looks for.
@@ -88,6 +90,12 @@ def test_lock_covers_what_the_project_asks_for() -> None:
     ]
     names = {_normal(re.split(r"[\s<>=!~\[;]", one)[0]) for one in asked}
     assert names - {_normal(pin.split("==")[0]) for pin in lock()} == set()
+
+
+def test_lock_holds_for_the_oldest_python_that_is_promised() -> None:
+    # A newer patch release of the same Python resolves to versions that Debian 12's 3.11.2 may not install.
+    asked = {pin.split("==")[0]: metadata(pin.split("==")[0]).get("Requires-Python") for pin in lock()}
+    assert {name: spec for name, spec in asked.items() if spec and "3.11.2" not in SpecifierSet(spec)} == {}
 
 
 def test_lock_has_no_training_stack() -> None:
