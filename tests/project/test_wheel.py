@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tarfile
 import venv
 import zipfile
 from io import BytesIO
@@ -17,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the committed state, built without a network in a copy outside the checkout."""
     copy = tmp_path_factory.mktemp("source")
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True)
+    archive = subprocess.run(["git", "archive", "--format=zip", "HEAD"], cwd=ROOT, capture_output=True)
     if archive.returncode:
         pytest.skip("not a git checkout")
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
-        tar.extractall(copy, filter="data")
+    with zipfile.ZipFile(BytesIO(archive.stdout)) as source:
+        source.extractall(copy)
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=copy, capture_output=True, text=True
     )
