@@ -1,0 +1,236 @@
+"""Control groups for the keeper: bounds that no fork storm and no memory hog gets round, on cgroup v1 and v2."""
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADROOM = 32
+"""Processes that the control group allows beyond those of the agent, so that the host can always start one."""
+
+_WANTED = ("memory", "pids")
+
+
+@dataclass(frozen=True)
+class _Hierarchy:
+    version: int
+    controllers: frozenset[str]
+    own: Path
+    top: Path
+
+
+def _hierarchies(mounts: str, own: str) -> list[_Hierarchy]:
+    """Mounted hierarchies that bear on us.
+
+    Args:
+        mounts: Text of ``/proc/self/mountinfo``.
+        own: Text of ``/proc/self/cgroup``.
+    """
+    paths: dict[str, str] = {}
+    for line in own.splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            paths[name] = path
+    found: list[_Hierarchy] = []
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        root, top = left.split()[3:5]
+        kind, _, options = right.split()[:3]
+        if kind == "cgroup":
+            controllers = frozenset(options.split(",")) & frozenset(_WANTED)
+            path = next((paths[name] for name in controllers if name in paths), None)
+            version = 1
+        elif kind == "cgroup2":
+            path, version, controllers = paths.get(""), 2, frozenset()
+        else:
+            continue
+        if path is None or not (root == "/" or path == root or path.startswith(root + "/")):
+            continue
+        within = path if root == "/" else path[len(root) :]
+        place = Path(top + within) if within != "/" else Path(top)
+        if version == 2:
+            controllers = _words(place / "cgroup.controllers") & frozenset(_WANTED)
+        elif not controllers:
+            continue
+        found.append(_Hierarchy(version, controllers, place, Path(top)))
+    return found
+
+
+def _words(path: Path) -> frozenset[str]:
+    try:
+        return frozenset(path.read_text().split())
+    except OSError:
+        return frozenset()
+
+
+def _write(path: Path, value: str) -> bool:
+    try:
+        path.write_text(value)
+    except OSError:
+        return False
+    return True
+
+
+def _session() -> str:
+    """A name for this process's groups that tells later processes whether it still lives."""
+    return f"offswitch-{os.stat('/proc/self/ns/pid').st_ino}-{os.getpid()}-{_started(os.getpid())}"
+
+
+def _started(pid: int) -> int:
+    """When a process started, in the kernel's ticks; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0
+
+
+def _stale(name: str) -> bool:
+    parts = name.split("-")
+    if len(parts) != 4 or parts[0] != "offswitch" or not all(part.isdigit() for part in parts[1:]):
+        return False
+    # Processes of another PID namespace cannot be seen from here, so theirs are never stale to us.
+    if int(parts[1]) != os.stat("/proc/self/ns/pid").st_ino:
+        return False
+    return _started(int(parts[2])) != int(parts[3])
+
+
+def _sweep(place: Path) -> None:
+    """Remove what keepers that were themselves killed left in ``place``, with every process in it."""
+    with suppress(OSError):
+        for entry in [entry for entry in place.iterdir() if _stale(entry.name)]:
+            inner = [child for child in entry.iterdir() if child.is_dir()]
+            for directory in [*inner, entry]:
+                _kill(directory)
+                with suppress(OSError):
+                    directory.rmdir()
+
+
+def _kill(directory: Path) -> None:
+    if _write(directory / "cgroup.kill", "1"):
+        return
+    for pid in _words(directory / "cgroup.procs"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+class Group:
+    """The control group of one sandbox, one directory in each hierarchy that is used."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._directories = list(directories)
+
+    def bound(self, memory: int, pids: int) -> None:
+        """Set the bounds: bytes, and processes of the agent."""
+        for directory in self._directories:
+            for name, value in {
+                "pids.max": str(pids + HEADROOM),
+                "memory.max": str(memory),
+                "memory.swap.max": "0",
+                "memory.limit_in_bytes": str(memory),
+                "memory.memsw.limit_in_bytes": str(memory),
+            }.items():
+                if (directory / name).exists():
+                    (directory / name).write_text(value)
+
+    def enter(self) -> None:
+        """Move the calling process in."""
+        for directory in self._directories:
+            (directory / "cgroup.procs").write_text("0")
+
+    def kill(self) -> None:
+        """Kill everything in it. Bounds are lifted first: under a bound a storm dies ten times slower."""
+        for directory in self._directories:
+            for name, value in {
+                "pids.max": "max",
+                "memory.max": "max",
+                "memory.limit_in_bytes": "-1",
+            }.items():
+                if (directory / name).exists():
+                    _write(directory / name, value)
+        for directory in self._directories:
+            _kill(directory)
+
+    def remove(self) -> bool:
+        """Remove the directories; False while a process is left in one."""
+        for directory in list(self._directories):
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return False
+            self._directories.remove(directory)
+        return True
+
+
+class Cgroups:
+    """Where this keeper may make control groups.
+
+    Attributes:
+        bounds: For each of memory and pids that can be bounded, by what (``cgroup v1``, ``cgroup v2``).
+    """
+
+    def __init__(self) -> None:
+        self.bounds: dict[str, str] = {}
+        self._places: list[Path] = []
+        self._count = 0
+        mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+        # v1 first: a controller that v1 has is not in v2. There v2 is still of use, for its cgroup.kill.
+        for hierarchy in sorted(_hierarchies(mounts, own), key=lambda one: one.version):
+            place = self._settle(hierarchy)
+            if place is not None:
+                self._places.append(place)
+                for name in hierarchy.controllers:
+                    self.bounds.setdefault(name, f"cgroup v{hierarchy.version}")
+
+    def _settle(self, hierarchy: _Hierarchy) -> Path | None:
+        for place in _upwards(hierarchy) if hierarchy.version == 2 else [hierarchy.own]:
+            if not os.access(place, os.W_OK) or not os.access(place / "cgroup.procs", os.W_OK):
+                continue
+            if hierarchy.version == 2 and not _offer(place, hierarchy.controllers):
+                continue
+            _sweep(place)
+            session = place / _session()
+            try:
+                session.mkdir(exist_ok=True)
+            except OSError:
+                continue
+            if hierarchy.version == 2 and not _offer(session, hierarchy.controllers):
+                session.rmdir()
+                continue
+            return session
+        return None
+
+    def open(self, memory: int, pids: int) -> Group:
+        """Make a control group with these bounds (bytes; processes of the agent)."""
+        self._count += 1
+        group = Group(place / str(self._count) for place in self._places)
+        for place in self._places:
+            (place / str(self._count)).mkdir()
+        group.bound(memory, pids)
+        return group
+
+    def close(self) -> None:
+        """Remove this keeper's own directories."""
+        for place in self._places:
+            with suppress(OSError):
+                place.rmdir()
+
+
+def _upwards(hierarchy: _Hierarchy) -> Iterator[Path]:
+    """Our own group and those around it: in v2 a group with processes in it cannot have bounded children."""
+    place = hierarchy.own
+    yield place
+    while place != hierarchy.top and hierarchy.top in place.parents:
+        place = place.parent
+        yield place
+
+
+def _offer(place: Path, controllers: frozenset[str]) -> bool:
+    """Let the children of a v2 group use these controllers."""
+    missing = controllers - _words(place / "cgroup.subtree_control")
+    return not missing or _write(
+        place / "cgroup.subtree_control", " ".join("+" + name for name in sorted(missing))
+    )

@@ -1,0 +1,137 @@
+"""What stands at paths inside a sandbox, read by the host without trusting anything inside."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from functools import lru_cache
+
+from offswitch.sandboxes import kernel
+from offswitch.sandboxes.machine import Kind, PathState
+
+_MOST_HASHED = 16 * 1024 * 1024
+_MOST_SHOWN = 64 * 1024
+_CHUNK = 1024 * 1024
+
+
+class Outside:
+    """Reads a sandbox's files through its root directory.
+
+    Args:
+        root: Open directory (``O_PATH``) that is the sandbox's root.
+        owner: The agent's uid on the host.
+        inside: The agent's uid inside.
+    """
+
+    def __init__(self, root: int, owner: int, inside: int) -> None:
+        self._root = root
+        self._owner = owner
+        self._inside = inside
+
+    def look(self, paths: Sequence[str]) -> dict[str, PathState]:
+        """State of each path. For a symlink, hash and content are those of the file that it leads to."""
+        return {path: self._look(path) for path in paths}
+
+    def _look(self, path: str) -> PathState:
+        # O_PATH opens nothing: neither a FIFO nor a device is touched, and a file that may not be read is still seen.
+        try:
+            file = kernel.open_inside(self._root, path, os.O_PATH | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            return PathState("absent")
+        except (OSError, ValueError):
+            return PathState("unknown")
+        try:
+            about = os.fstat(file)
+            kind = _kind(about.st_mode)
+            link = os.readlink("", dir_fd=file) if kind == "symlink" else None
+            sha256, content, attributes = None, None, ""
+            if kind in ("file", "directory"):
+                sha256, content, attributes = self._contents(file, about)
+            elif kind == "symlink":
+                sha256, content = self._beyond(path)
+        finally:
+            os.close(file)
+        return PathState(
+            kind=kind,
+            sha256=sha256,
+            mode=stat.S_IMODE(about.st_mode),
+            uid=self._inside if about.st_uid == self._owner else None,
+            inode=about.st_ino,
+            link=link,
+            attributes=attributes,
+            content=content,
+        )
+
+    def _beyond(self, path: str) -> tuple[str | None, str | None]:
+        """Hash and content of the regular file that a symlink leads to, if there is one."""
+        try:
+            file = kernel.open_inside(self._root, path, os.O_PATH)
+        except OSError:
+            return None, None
+        try:
+            about = os.fstat(file)
+            return self._contents(file, about)[:2] if stat.S_ISREG(about.st_mode) else (None, None)
+        finally:
+            os.close(file)
+
+    def _contents(self, place: int, about: os.stat_result) -> tuple[str | None, str | None, str]:
+        # The agent's own files are read each time; those of the system only once, since nothing inside can
+        # change them (a change from outside shows in the times).
+        if about.st_uid == self._owner or stat.S_ISDIR(about.st_mode):
+            return _read(place, about)
+        return _read_system(_Held(place, about))
+
+
+class _Held:
+    """An open file that is equal to another if it is the same, unchanged file on disk."""
+
+    def __init__(self, place: int, about: os.stat_result) -> None:
+        self.place = place
+        self.about = about
+        self.key = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@lru_cache(maxsize=256)
+def _read_system(held: _Held) -> tuple[str | None, str | None, str]:
+    sha256, content, attributes = _read(held.place, held.about)
+    # A program of the system is told by its hash; its bytes as text would only fill logs.
+    return sha256, None if content is not None and "\0" in content else content, attributes
+
+
+def _read(place: int, about: os.stat_result) -> tuple[str | None, str | None, str]:
+    """Hash, content and attributes of a regular file, attributes of a directory."""
+    try:
+        file = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None, None, ""
+    try:
+        attributes = kernel.inode_attributes(file)
+        if not stat.S_ISREG(about.st_mode):
+            return None, None, attributes
+        digest, start, left = hashlib.sha256(), b"", _MOST_HASHED
+        while left > 0 and (data := os.read(file, min(_CHUNK, left))):
+            digest.update(data)
+            left -= len(data)
+            start += data[: _MOST_SHOWN - len(start)]
+        whole = left > 0 or not os.read(file, 1)
+        return digest.hexdigest() if whole else None, start.decode("utf-8", "replace"), attributes
+    except OSError:
+        return None, None, ""
+    finally:
+        os.close(file)
+
+
+def _kind(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISLNK(mode):
+        return "symlink"
+    return "other"
