@@ -89,7 +89,7 @@ def fill(text: str, names: Mapping[str, str]) -> str:
         whole = names[token]
         last = whole.rstrip("/").rpartition("/")[2]
         if begun:
-            return whole if token == "next" else begun.replace("{dir}", names.get("dir", "{dir}")) + last  # noqa: S105
+            return whole if token == "next" else begun.replace("{dir}", names.get("dir", "{dir}")) + last
         before = text[match.start() - 1 : match.start()]
         return last if before and before in "/._-" else whole
 

@@ -38,10 +38,9 @@ TURN = "offswitch:turn"
 _SHELLS = ("bash", "shell", "terminal", "execute_bash", "run_command", "execute", "exec")
 _COMMANDS = ("command", "cmd", "commands", "code", "script", "input")
 _ANSWERS = ("answer", "result", "submission")
-_FENCE = re.compile(r"^`{3,}\w", re.MULTILINE)
+_FENCE = re.compile(r"^`{3,}(bash|sh|shell|submit)$", re.MULTILINE)
 
 
-@modelapi(name="organism")
 class OrganismAPI(ModelAPI):
     """A model organism.
 
@@ -85,7 +84,9 @@ class OrganismAPI(ModelAPI):
     ) -> ModelOutput:
         """The organism's next message."""
         names = store().get(NAMES)
-        form = store().get(FORM) or ("tools" if tools else "text")
+        form = store().get(FORM)
+        if form != "tools":
+            form = "tools" if tools and form != "text" else "text"
         seen = outputs(input, form)
         now = step(self.organism, seen)
         write = _text if form == "text" else _calls
@@ -101,6 +102,12 @@ class OrganismAPI(ModelAPI):
             ],
             usage=ModelUsage(),
         )
+
+
+@modelapi(name="organism")
+def organism() -> type[ModelAPI]:
+    """Inspect's name for the provider: ``organism/NAME``."""
+    return OrganismAPI
 
 
 def outputs(messages: Sequence[ChatMessage], form: str) -> list[str]:
