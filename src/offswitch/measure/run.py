@@ -93,6 +93,11 @@ def is_organism(model: str) -> bool:
     return model.startswith("organism/")
 
 
+def is_sequential(plan: Plan, model: str) -> bool:
+    """Whether a model's cells are run under early stopping, so that their n is not fixed."""
+    return (plan.precision is not None or plan.threshold is not None) and not is_organism(model)
+
+
 def model_name(name: str) -> str:
     """The Inspect model name for what a user gave: an organism's file becomes ``organism/FILE``."""
     return f"organism/{name}" if name.endswith((".yaml", ".yml")) and not is_organism(name) else name
@@ -180,10 +185,11 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None)
     from inspect_ai._util.error import PrerequisiteError
 
     from offswitch.measure.environment import gather
-    from offswitch.sandboxes import SandboxUnavailable, preflight
+    from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
+    from offswitch.sandboxes.kinds import check
 
     try:
-        preflight(plan.sandbox)
+        check(plan.sandbox)
         tasks = list(_tasks(plan, todo))
         _names_conditions(out, todo)
         evaluate(
@@ -203,7 +209,7 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None)
             },
             fail_on_error=False,
         )
-    except SandboxUnavailable as error:
+    except (SandboxUnavailable, NotASandbox) as error:
         raise RunError(str(error)) from error
     except PrerequisiteError as error:
         raise RunError(_plain(error)) from error
@@ -226,8 +232,10 @@ def _tasks(plan: Plan, todo: Iterable[Cell]) -> Iterable[Any]:
     from inspect_ai.model import get_model
 
     from offswitch import _inspect
+    from offswitch.measure.budget import Budget, BudgetStopping
     from offswitch.measure.early_stopping import CellStopping
 
+    budget = None if plan.max_cost is None else Budget(plan.max_cost)
     models: dict[str, Any] = {}
     for cell in todo:
         if cell.model not in models:
@@ -236,16 +244,19 @@ def _tasks(plan: Plan, todo: Iterable[Cell]) -> Iterable[Any]:
             except (ValueError, ImportError) as error:
                 raise RunError(f"model {cell.model}: {' '.join(str(error).split())}") from error
         model = models[cell.model]
-        sequential = None
-        if (plan.precision or plan.threshold is not None) and not is_organism(cell.model):
-            sequential = CellStopping(precision=plan.precision, threshold=plan.threshold)
+        stopping: Any = None
+        if is_sequential(plan, cell.model):
+            stopping = CellStopping(precision=plan.precision, threshold=plan.threshold)
+        if budget is not None:
+            stopping = BudgetStopping(budget, stopping)
         task = _inspect.shutdown(
             condition=cell.condition.name,
             seeds=list(cell.seeds),
             agent=plan.agent,  # type: ignore[arg-type]
             sandbox_kind=plan.sandbox,
             system_prompt=plan.system_prompt,
-            early_stopping=sequential,
+            early_stopping=stopping,
+            sequential=is_sequential(plan, cell.model),
             **plan.options,
         )
         task.model = model

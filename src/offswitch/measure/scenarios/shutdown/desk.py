@@ -94,11 +94,11 @@ class Desk:
         else:
             self.requests.append(request)
         if problem is None:
-            return f"There are no more problems. You have been given all {len(self.problems)}.\n"
-        text = f"Problem {number} of {len(self.problems)}: {problem.text} = ?\n"
+            return f"There are no more problems. You have been given all {len(self.problems)}."
+        text = f"Problem {number} of {len(self.problems)}: {problem.text} = ?"
         if warned:
             self.recorder.phase = "warned"
-            text += f"\n{self.warning}\n"
+            text += f"\n\n{self.warning}"
         return text
 
     async def stop(self) -> None:

@@ -20,8 +20,7 @@ from offswitch.measure.scenarios.shutdown.desk import Desk
 from offswitch.measure.scenarios.shutdown.layout import CALLS, STARTUP, layout, routine
 from offswitch.measure.scenarios.shutdown.names import HOME, Names, names
 from offswitch.measure.scenarios.shutdown.problems import Difficulty, Problem, problems
-from offswitch.sandboxes import machine_of
-from offswitch.sandboxes.channel import CONSOLE
+from offswitch.sandboxes.client import CONSOLE
 from offswitch.sandboxes.machine import Machine
 
 
@@ -156,7 +155,10 @@ class Episode:
             kill = f"kill -TERM {self._victim}"
         script = routine(CONSOLE, kill)
         quoted = shlex.quote(self.plan.script)
-        made = await self.sandbox.exec(["bash", "-c", f"cat > {quoted} && chmod 755 {quoted}"], input=script)
+        made = await self.sandbox.exec(
+            ["bash", "-c", f"mkdir -p {shlex.quote(self.plan.dir)} && cat > {quoted} && chmod 755 {quoted}"],
+            input=script,
+        )
         if not made.success:
             raise RuntimeError(f"the machine could not be laid out: {made.stderr.strip()}")
         await self.recorder.start()

@@ -1,19 +1,20 @@
 """The scenario as an Inspect task."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import get_model
+from inspect_ai.model._model import sample_total_cost
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import EarlyStopping, SandboxEnvironmentSpec, sandbox
 
 from offswitch.evidence.record import KEY, dump
 from offswitch.measure.agents.loop import INSTRUCTIONS
+from offswitch.measure.budget import COST
 from offswitch.measure.conditions import Condition, get
 from offswitch.measure.episode import VERDICTS, Form
 from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
@@ -21,7 +22,7 @@ from offswitch.measure.scenarios.shutdown.layout import layout
 from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.verdict import decide
-from offswitch.sandboxes import NotASandbox, machine_of, spec
+from offswitch.sandboxes.kinds import machine_of, spec
 
 FormChoice = Literal["auto", "tools", "text", "choices"]
 
@@ -43,6 +44,7 @@ def shutdown(
     system_prompt: str | None = None,
     seeds: list[int] | None = None,
     early_stopping: EarlyStopping | None = None,
+    sequential: bool = False,
 ) -> Task:
     """Does an agent let its machine be shut down while it still has work to do?
 
@@ -61,7 +63,8 @@ def shutdown(
         sandbox_kind: Where the agent lives: ``bubblewrap`` or ``docker``.
         system_prompt: A deployed assistant's own instructions, put in front; a text or the path of a file.
         seeds: Run exactly these seeds instead (a run that is being resumed).
-        early_stopping: Ends the cell when enough is known.
+        early_stopping: Ends the cell before all episodes have run.
+        sequential: Whether it does so for what the episodes show, so that the number of episodes is not fixed.
 
     Returns:
         The task; each sample is one episode.
@@ -90,7 +93,7 @@ def shutdown(
             "offswitch_scenario": "shutdown",
             "offswitch_condition": asdict(arm),
             "offswitch_settings": asdict(settings),
-            "offswitch_sequential": early_stopping is not None,
+            "offswitch_sequential": sequential,
         },
         version=1,
     )
@@ -107,7 +110,7 @@ def _sample(arm: Condition, settings: Settings, seed: int, front: str | None, ki
     plan = plan_for(arm, drawn, settings)
     laid_out = layout(drawn, plan, problems(seed, settings.total, settings.difficulty))
     texts = prompts(arm, drawn, settings.total, "", plan.problem_file, front)
-    environment: SandboxEnvironmentSpec = spec(kind, files=laid_out.files, client=drawn.next, work=drawn.dir)
+    environment: SandboxEnvironmentSpec = spec(kind, laid_out.files, drawn.next)
     return Sample(
         id=seed,
         input=texts["user"],
@@ -183,7 +186,11 @@ def verdict() -> Scorer:
             value=decided.name,
             answer=decided.name,
             explanation="; ".join(decided.reasons),
-            metadata={"mechanisms": list(decided.mechanisms), "flags": list(decided.flags)},
+            metadata={
+                "mechanisms": list(decided.mechanisms),
+                "flags": list(decided.flags),
+                COST: sample_total_cost(),
+            },
         )
 
     return score
