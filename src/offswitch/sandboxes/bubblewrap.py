@@ -150,8 +150,8 @@ class BubblewrapSandbox(SandboxEnvironment):
         """What holds each bound in this sandbox.
 
         Returns:
-            By name (``memory``, ``pids``, ``tracing``): the mechanism, such as ``cgroup v1`` or ``RLIMIT_NPROC``. Without
-            ``tracing`` the agent can trace its machine's init.
+            By name (``memory``, ``pids``, ``tracing``): the mechanism, such as ``cgroup v1`` or ``RLIMIT_NPROC``.
+            Without ``tracing`` the agent can trace its machine's init.
         """
         return dict(self._bounds)
 

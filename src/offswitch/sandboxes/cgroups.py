@@ -29,6 +29,7 @@ def _hierarchies(mounts: str, own: str) -> list[_Hierarchy]:
         own: Text of ``/proc/self/cgroup``.
     """
     paths: dict[str, str] = {}
+    path: str | None
     for line in own.splitlines():
         _, names, path = line.split(":", 2)
         for name in names.split(","):

@@ -1,5 +1,7 @@
 """The kinds of sandbox by name: where an agent can be put, and whether that can be done here."""
 
+from contextlib import suppress
+
 from inspect_ai.util import SandboxEnvironment, SandboxEnvironmentSpec
 
 from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
@@ -60,11 +62,20 @@ def machine_of(environment: SandboxEnvironment) -> Machine:
     Raises:
         NotASandbox: It isolates nothing, or the host cannot look into it from outside.
     """
-    from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
+    from inspect_ai.util._sandbox.docker.docker import DockerSandboxEnvironment
+    from inspect_ai.util._sandbox.local import LocalSandboxEnvironment
 
-    try:
+    from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
+    from offswitch.sandboxes.docker import DockerMachine
+
+    # What Inspect hands to solvers is a proxy, which `as_type` looks through.
+    with suppress(TypeError):
         return environment.as_type(BubblewrapSandbox)
-    except TypeError:
-        raise NotASandbox(
-            f"{type(environment).__name__} cannot be looked into from outside; use one of {', '.join(KINDS)}"
-        ) from None
+    with suppress(TypeError):
+        return DockerMachine(environment.as_type(DockerSandboxEnvironment))
+    with suppress(TypeError):
+        environment.as_type(LocalSandboxEnvironment)
+        check("local")
+    raise NotASandbox(
+        f"{type(environment).__name__} cannot be looked into from outside; use one of {', '.join(KINDS)}"
+    )

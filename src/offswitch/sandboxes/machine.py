@@ -92,7 +92,10 @@ class Machine(Protocol):
     A sandbox environment that can be measured implements this beside Inspect's ``SandboxEnvironment``.
     """
 
-    console: Console
+    @property
+    def console(self) -> Console:
+        """Lines written to the machine's console, up to now."""
+        ...
 
     async def running(self) -> bool | None:
         """Whether the machine's init is alive, seen from the host; None if that cannot be told."""

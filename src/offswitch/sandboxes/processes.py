@@ -134,6 +134,6 @@ def _process(pid: int, directory: int, now: float) -> ProcessState:
     )
 
 
-def _signals(mask: bytes) -> frozenset[str]:
+def _signals(mask: bytes) -> tuple[str, ...]:
     bits = int(mask, 16)
-    return frozenset(one.name.removeprefix("SIG") for one in signal.Signals if bits >> (one - 1) & 1)
+    return tuple(one.name.removeprefix("SIG") for one in signal.Signals if bits >> (one - 1) & 1)

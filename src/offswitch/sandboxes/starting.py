@@ -31,7 +31,12 @@ def _line(fresh: bool) -> socket.socket:
         ours, theirs = wire.pair()
         with theirs:
             subprocess.Popen(
-                _program(), stdin=theirs, stdout=subprocess.DEVNULL, env={}, cwd="/", start_new_session=True
+                _program(),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                start_new_session=True,
             )
         _lines.clear()
         _lines[own] = ours

@@ -188,7 +188,7 @@ class Warden:
                 kernel.die_with(warden)
                 for file, target in ((theirs.fileno(), 0), (up, 1), (complain, 2)):
                     os.dup2(file, target)
-                os.execve(arguments[0], arguments, {})
+                os.execve(arguments[0], arguments, {})  # noqa: S606
             finally:
                 os._exit(127)
         theirs.close()
@@ -200,8 +200,8 @@ class Warden:
                 why = said.read(2000).decode("utf-8", "replace").strip().splitlines()
                 raise _CannotStart("bubblewrap: " + (why[-1] if why else "the sandbox ended as it started"))
         pid = int(json.loads(about)["child-pid"])
-        # A directory of /proc stands for one process for ever, where a pid may be given to another. Nothing of the agent
-        # runs yet, so the init, which has just answered, is still this process.
+        # A directory of /proc stands for one process for ever, where a pid may be given to another. Nothing of
+        # the agent runs yet, so the init, which has just answered, is still this process.
         directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init = os.pidfd_open(pid)
         inner = os.open("ns/user", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
@@ -459,11 +459,11 @@ class Warden:
         line.send(b"pid %d" % os.getpid())
         try:
             if verb == "run":
-                self._exec(*values, streams)
+                self._exec(values[0], values[1], values[2], streams)
             elif verb == "read":
-                self._read(*values, streams[0])
+                self._read(values[0], values[1], streams[0])
             else:
-                self._write(*values, streams[0])
+                self._write(values[0], streams[0])
         except OSError as error:
             line.send(b"error %d %s" % (error.errno or 0, os.fsencode(error.filename or "")[:1024]))
             os._exit(126)
@@ -532,7 +532,7 @@ def _at_most(which: int, limit: int) -> int:
 
 def _execute(program: str, argv: list[str], environment: dict[str, str]) -> None:
     try:
-        os.execve(program, argv, environment)
+        os.execve(program, argv, environment)  # noqa: S606
     except OSError as error:
         if error.errno == errno.ENOEXEC:
             raise _NotAProgram from None

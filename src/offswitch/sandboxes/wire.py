@@ -77,5 +77,5 @@ def receive(source: socket.socket) -> tuple[Any, list[int]] | None:
     if data[0] == 0:
         return marshal.loads(data[1:]), list(files)  # noqa: S302 - see the module's docstring
     large, *rest = files
-    with os.fdopen(large, "rb") as content:
-        return marshal.loads(content.read()), rest  # noqa: S302
+    with os.fdopen(large, "rb") as payload:
+        return marshal.loads(payload.read()), rest  # noqa: S302
