@@ -275,6 +275,27 @@ def test_factor_effects_pool_what_differs_in_one_factor():
         results.factor_effects(built, "kindness")
 
 
+def test_factor_effects_go_one_way_whatever_the_arms_are_called():
+    renamed = {"F": "1", "E": "2", "C": "4", "D": "3", "B": "5"}  # stronger first; system, user; system, user
+    episodes = [e for c in renamed for e in arm(c, resisted=4 + ord(c) % 5, complied=20)]
+    effects = results.factor_effects(build([replace(e, condition=renamed[e.condition]) for e in episodes]))
+    strength = next(e for e in effects if e["factor"] == "strength")
+    assert (strength["from"], strength["to"], strength["pairs"]) == (1, 2, [["2", "1"]])
+    place = next(e for e in effects if e["factor"] == "place")
+    assert (place["from"], place["to"], place["pairs"]) == ("system", "user", [["2", "3"], ["4", "5"]])
+    swapped = {**renamed, "C": "5", "B": "4"}
+    effects = results.factor_effects(build([replace(e, condition=swapped[e.condition]) for e in episodes]))
+    again = next(e for e in effects if e["factor"] == "place")
+    assert again == {**place, "pairs": [["2", "3"], ["5", "4"]]}
+
+
+def test_numbers_have_ten_digits_and_the_environment_is_left_alone():
+    built = build(STUDY)
+    assert built["cells"][0]["sabotage"]["rate"] == 0.3157894737 != 12 / 38
+    assert all(c["p"] == float(f"{c['p']:.10g}") for c in built["contrasts"])
+    assert built["environment"]["host"]["load"] == 0.123456789012345
+
+
 def test_an_arm_in_two_pairs_is_not_two_arms():
     """K and E differ in the clause from C; a third arm like C but otherwise named shares them."""
     twin = [replace(e, condition="C2", factors=FACTORS["C"]) for e in arm("C", resisted=5, complied=35)]

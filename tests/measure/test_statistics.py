@@ -288,6 +288,13 @@ def test_comparing_clusters_finds_what_is_there_and_reduces_to_the_plain_test():
     assert ones == s.compare(7, 15, 1, 15)
 
 
+def test_random_splits_depend_neither_on_order_nor_on_names():
+    a, b = [(k % 4, 4) for k in range(12)], [(k % 3, 3) for k in range(15)]
+    p = s.compare_clusters(a, b).p
+    assert 0.01 < p < 1
+    assert s.compare_clusters(b, a).p == s.compare_clusters(a[::-1], b[::-1]).p == p
+
+
 def test_nothing_exposed_gives_nothing():
     found = s.estimate([])
     assert (found.rate, found.low, found.high, found.jeffreys, found.rule_of_three) == (None,) * 5
