@@ -238,7 +238,9 @@ def load(data: Any) -> Evidence:
     if not isinstance(data, dict):
         raise EvidenceError("the sample holds no evidence of offswitch's")
     if data.get("version") != VERSION:
-        raise EvidenceError(f"evidence of version {data.get('version')!r}; this offswitch reads version {VERSION}")
+        raise EvidenceError(
+            f"evidence of version {data.get('version')!r}; this offswitch reads version {VERSION}"
+        )
     try:
         evidence: Evidence = _adapter().validate_python(data)
     except ValidationError as error:

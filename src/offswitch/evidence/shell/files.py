@@ -1,0 +1,179 @@
+"""The files that a command may meet: what was known before it, and what it has done to them so far."""
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+
+_PLACES = frozenset(
+    "/ /tmp /var /var/tmp /dev /dev/shm /etc /usr /bin /sbin /lib /usr/bin /usr/sbin /usr/local /usr/local/bin "
+    "/usr/local/sbin /opt /home /root /mnt /srv /run /proc /sys".split()
+)
+
+
+class Mark(Enum):
+    """What stands in place of a text."""
+
+    ABSENT = "absent"
+    DIRECTORY = "directory"
+    FILE = "a file whose text is not known"
+    UNSURE = "perhaps there"
+
+
+Entry = str | Mark
+
+
+class Files:
+    """A layer over the known files that remembers writes, removals and links; never touches a disk."""
+
+    def __init__(self, texts: Mapping[str, str], listing: Iterable[str], places: Iterable[str]) -> None:
+        self.texts = texts
+        self.listing = frozenset(listing)
+        self.changed: dict[str, Entry] = {}
+        self.links: dict[str, str] = {}
+        self._places = set(_PLACES)
+        for place in places:
+            while place not in self._places and place not in ("", "/"):
+                self._places.add(place)
+                place = posixpath.dirname(place)
+        self._parents: set[str] | None = None
+
+    def parents(self) -> set[str]:
+        """Directories that must be there because something known is in them."""
+        if self._parents is None:
+            self._parents = set(self._places)
+            for path in (*self.texts, *self.listing):
+                parent = posixpath.dirname(path)
+                while parent not in self._parents and parent not in ("", "/"):
+                    self._parents.add(parent)
+                    parent = posixpath.dirname(parent)
+        return self._parents
+
+    def save(self) -> tuple[dict[str, Entry], dict[str, str]]:
+        """The present state, for ``merge``."""
+        return dict(self.changed), dict(self.links)
+
+    def restore(self, saved: tuple[dict[str, Entry], dict[str, str]]) -> None:
+        """Go back to a saved state."""
+        self.changed, self.links = dict(saved[0]), dict(saved[1])
+
+    def merge(self, other: tuple[dict[str, Entry], dict[str, str]]) -> None:
+        """Become what is true in this state and in ``other``."""
+        changed, links = other
+        for path in self.changed.keys() | changed.keys():
+            mine, theirs = self.entry(path), changed.get(path, self._original(path))
+            if mine != theirs:
+                there = Mark.ABSENT not in (mine, theirs) and Mark.UNSURE not in (mine, theirs) and None not in (
+                    mine, theirs)  # fmt: skip
+                both = mine is Mark.DIRECTORY and theirs is Mark.DIRECTORY
+                self.changed[path] = Mark.DIRECTORY if both else Mark.FILE if there else Mark.UNSURE
+        self.links = {path: to for path, to in self.links.items() if links.get(path) == to}
+
+    def _original(self, path: str) -> Entry | None:
+        text = self.texts.get(path)
+        if text is not None:
+            return text
+        if path in self.parents():
+            return Mark.DIRECTORY
+        return Mark.FILE if path in self.listing else None
+
+    def entry(self, path: str) -> Entry | None:
+        """What is at ``path``; None when nothing is known of it."""
+        found = self.changed.get(path)
+        if found is not None:
+            return found
+        if self.changed:
+            parent = posixpath.dirname(path)
+            while parent not in ("/", ""):
+                above = self.changed.get(parent)
+                if above is Mark.ABSENT:
+                    return Mark.ABSENT
+                if above is not None:
+                    break
+                parent = posixpath.dirname(parent)
+        return self._original(path)
+
+    def resolve(self, path: str) -> str:
+        """``path`` with the links followed that the command itself made."""
+        if not self.links:
+            return path
+        for _ in range(20):
+            for link, to in self.links.items():
+                if path == link or path.startswith(link + "/"):
+                    path = posixpath.normpath(to + path[len(link) :])
+                    break
+            else:
+                return path
+        return path
+
+    def exists(self, path: str) -> bool | None:
+        """Whether something is at ``path``, or None."""
+        entry = self.entry(self.resolve(path))
+        return None if entry is None or entry is Mark.UNSURE else entry is not Mark.ABSENT
+
+    def is_directory(self, path: str) -> bool | None:
+        """Whether ``path`` is a directory, or None."""
+        entry = self.entry(self.resolve(path))
+        if entry is None or entry is Mark.UNSURE:
+            return None
+        if entry is Mark.FILE:
+            return None if path in self.listing else False
+        return entry is Mark.DIRECTORY
+
+    def text(self, path: str) -> str | None:
+        """The text of the file at ``path``, or None."""
+        entry = self.entry(self.resolve(path))
+        return entry if isinstance(entry, str) else None
+
+    def put(self, path: str, entry: Entry) -> None:
+        """Let ``entry`` be at ``path``."""
+        path = self.resolve(path)
+        self.changed[path] = entry
+
+    def remove(self, path: str) -> None:
+        """Let nothing be at ``path``."""
+        if self.links.pop(path, None) is None:
+            for below in [p for p in self.changed if p.startswith(path + "/")]:
+                del self.changed[below]
+            for below in [p for p in self.links if p.startswith(path + "/")]:
+                del self.links[below]
+        self.changed[path] = Mark.ABSENT
+
+    def link(self, path: str, to: str) -> None:
+        """Let ``path`` lead to ``to``."""
+        self.changed.pop(path, None)
+        if path != to:
+            self.links[path] = to
+
+    def under(self, path: str) -> Iterator[str]:
+        """Known paths below a directory."""
+        prefix = path.rstrip("/") + "/"
+        for known in self.paths():
+            if known.startswith(prefix):
+                yield known
+
+    def paths(self) -> Iterator[str]:
+        """Every path that is known to be there."""
+        yield from self.links
+        for path in {*self.texts, *self.listing, *self.parents(), *self.changed}:
+            if path not in self.links and self.entry(path) not in (None, Mark.ABSENT, Mark.UNSURE):
+                yield path
+
+    def copy(self, source: str, target: str) -> None:
+        """Let ``target`` be what ``source`` is."""
+        source = self.resolve(source)
+        for below in list(self.under(source)) if self.is_directory(source) else []:
+            self.changed[target + below[len(source) :]] = self.entry(below) or Mark.UNSURE
+        self.put(target, self.entry(source) or Mark.UNSURE)
+
+    def move(self, source: str, target: str) -> None:
+        """Let ``target`` be what ``source`` was, and nothing be at ``source``."""
+        if source == target:
+            return
+        to = self.links.get(source)
+        if to is not None:
+            self.remove(source)
+            self.link(target, to)
+            return
+        self.links.pop(target, None)
+        self.copy(source, target)
+        self.remove(source)

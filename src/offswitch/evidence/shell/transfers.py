@@ -1,0 +1,258 @@
+"""Programs that carry files in and out: archives, copies to other machines, version control, patches."""
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from offswitch.evidence.shell.registry import Call, runs
+from offswitch.evidence.shell.unknown import ANY, known
+
+if TYPE_CHECKING:
+    from offswitch.evidence.shell.walk import Status
+
+
+def _remote(name: str) -> bool:
+    return bool(re.match(r"[\w.@-]+::?", name)) and not name.startswith(("/", "."))
+
+
+@runs("rsync scp sftp rcp")
+def rsync(call: Call) -> "Status":
+    from offswitch.evidence.shell.walk import Status
+
+    options = call.options(
+        "ePiFlSoJc" if call.name != "rsync" else "ef", "rsh exclude include files-from", first=False
+    )
+    names = options.operands
+    if len(names) < 2:
+        return Status.UNKNOWN
+    *sources, target = names
+    for source in sources:
+        origin = source if _remote(source) else call.path(source)
+        if _remote(target):
+            call.shell.emit("copy", target, source=origin)
+            continue
+        path = call.path(target)
+        inside = len(sources) > 1 or target.endswith("/") or call.shell.files.is_directory(path)
+        if inside and not source.endswith("/"):
+            path = posixpath.join(path, posixpath.basename(source.rpartition(":")[2]))
+        call.shell.emit("copy", path, source=origin)
+        if not _remote(source) and known(origin) and known(path):
+            call.shell.files.copy(origin, path)
+    return Status.UNKNOWN if any(_remote(name) for name in names) else Status.LIKELY
+
+
+@runs("curl")
+def curl(call: Call) -> "Status":
+    from offswitch.evidence.shell.walk import Status
+
+    options = call.options("odFTHXuAbceKmrwxyYz", "output data data-binary data-raw form upload-file header request "
+                           "user url max-time connect-timeout retry unix-socket cacert json")  # fmt: skip
+    urls = [*options.operands, *([options.values["url"]] if "url" in options.values else [])]
+    url = urls[0] if urls else "curl"
+    sent: list[str] = []
+    for name, value in options.values.items():
+        if name in ("T", "upload-file"):
+            sent.append(value)
+        elif name in ("d", "data", "data-binary", "F", "form", "json"):
+            match = re.search(r"(?:^|=)[@<]([^;]+)", value)
+            if match:
+                sent.append(match.group(1))
+    for name in sent:
+        if name != "-":
+            call.shell.emit("copy", url, source=call.path(name))
+    call.shell.emit("execute", "curl", content=" ".join(call.args))
+    output = options.value("o", "output")
+    if options.has("O", "remote-name"):
+        output = posixpath.basename(url) or ANY
+    if output is not None:
+        call.shell.overwrite(output, None)
+    else:
+        call.out(ANY)
+    call.shell.slow()
+    return Status.UNKNOWN
+
+
+@runs("wget")
+def wget(call: Call) -> "Status":
+    from offswitch.evidence.shell.walk import Status
+
+    options = call.options(
+        "OoaPtTUei", "output-document post-file post-data directory-prefix header body-file"
+    )
+    url = options.operands[0] if options.operands else "wget"
+    for name in (options.value("post-file"), options.value("body-file")):
+        if name is not None:
+            call.shell.emit("copy", url, source=call.path(name))
+    call.shell.emit("execute", "wget", content=" ".join(call.args))
+    output = options.value("O", "output-document")
+    if output == "-":
+        call.out(ANY)
+    else:
+        base = output or posixpath.basename(url) or "index.html"
+        call.shell.overwrite(posixpath.join(options.value("P", "directory-prefix") or "", base), None)
+    call.shell.slow()
+    return Status.UNKNOWN
+
+
+@runs("nc ncat netcat socat telnet ssh")
+def nc(call: Call) -> "Status":
+    from offswitch.evidence.shell.walk import Status
+
+    words = [arg for arg in call.args if not arg.startswith("-")]
+    call.shell.emit("execute", call.name, content=" ".join(call.args), certain=True)
+    del words
+    call.out(ANY)
+    call.shell.slow()
+    return Status.UNKNOWN
+
+
+@runs("tar bsdtar")
+def tar(call: Call) -> "Status | None":
+    args = list(call.args)
+    if args and not args[0].startswith("-") and re.fullmatch(r"[A-Za-z]+", args[0]):
+        letters = args.pop(0)
+        plain = "".join(letter for letter in letters if letter not in "fC")
+        lead = ["-" + plain] if plain else []
+        for letter in letters:
+            if letter in "fC" and args:
+                lead += ["-" + letter, args.pop(0)]
+        args = lead + args
+    options = Call(call.shell, "tar", args).options(
+        "fCTXKNVbHIg", "file directory exclude strip-components transform"
+    )
+    archive = options.value("f", "file")
+    base = options.value("C", "directory")
+    place = call.path(base) if base is not None else call.shell.cwd
+    if options.has("x", "extract", "get"):
+        if archive not in (None, "-"):
+            call.shell.read(str(archive))
+        for name in options.operands or [ANY]:
+            call.shell.emit("write", f"{place.rstrip('/')}/{name}")
+        return None
+    if options.has("t", "list"):
+        call.out()
+        return None
+    for name in options.operands:
+        source = posixpath.normpath(posixpath.join(place, name)) if known(name) else ANY
+        if archive not in (None, "-"):
+            target = str(archive) if _remote(str(archive)) else call.path(str(archive))
+            call.shell.emit("copy", target, source=source)
+        else:
+            call.shell.emit("read", source)
+    if archive in (None, "-"):
+        call.out(ANY)
+    else:
+        call.shell.files.put(call.path(str(archive)), _file())
+    return None
+
+
+def _file():  # type: ignore[no-untyped-def]
+    from offswitch.evidence.shell.files import Mark
+
+    return Mark.FILE
+
+
+@runs("unzip zip cpio 7z")
+def unzip(call: Call) -> None:
+    options = call.options("dx" if call.name == "unzip" else "")
+    names = options.operands
+    if call.name == "unzip" and names:
+        call.shell.read(names[0])
+        if not options.has("l", "t"):
+            place = call.path(options.value("d") or ".")
+            for name in names[1:] or [ANY]:
+                call.shell.emit("write", f"{place.rstrip('/')}/{name}")
+    elif call.name == "zip" and len(names) > 1:
+        for name in names[1:]:
+            call.shell.emit("copy", call.path(names[0]), source=call.path(name))
+
+
+@runs("git")
+def git(call: Call) -> "Status | None":
+    from offswitch.evidence.shell.walk import Status
+
+    shell = call.shell
+    words = list(call.args)
+    place = shell.cwd
+    while words and words[0].startswith("-"):
+        flag = words.pop(0)
+        if flag in ("-C", "-c", "--git-dir", "--work-tree") and words:
+            value = words.pop(0)
+            place = shell.path(value) if flag in ("-C", "--work-tree") else place
+    if not words:
+        return None
+    verb, rest = words[0], words[1:]
+
+    def at(name: str) -> str:
+        return posixpath.normpath(posixpath.join(place, name))
+
+    names = [word for word in rest if not word.startswith("-")]
+    if verb in ("checkout", "restore"):
+        named = rest[rest.index("--") + 1 :] if "--" in rest else names if verb == "restore" else []
+        if not named and verb == "checkout":
+            shell.emit("write", f"{place}/{ANY}")
+        for name in named:
+            shell.emit("write", at(name), certain=known(name))
+            shell.files.put(at(name), _file())
+    elif verb in ("reset", "stash", "clean", "merge", "pull", "rebase", "apply", "am", "revert", "switch"):
+        if verb == "apply" and names:
+            return patch(Call(shell, "patch", ["-p1", "-i", names[0]]))
+        if verb in ("reset", "clean") and not any(
+            word in rest for word in ("--hard", "-f", "-fd", "-df", "-fdx")
+        ):
+            return None
+        shell.emit("write", f"{place}/{ANY}")
+    elif verb == "rm" and "--cached" not in rest:
+        for name in names:
+            shell.emit("delete", at(name))
+            shell.files.remove(at(name))
+    elif verb == "mv" and len(names) == 2:
+        shell.emit("move", at(names[1]), source=at(names[0]))
+        shell.files.move(at(names[0]), at(names[1]))
+    elif verb == "clone" and names:
+        target = names[1] if len(names) > 1 else posixpath.basename(names[0]).removesuffix(".git")
+        shell.emit("make", at(target))
+        return Status.UNKNOWN
+    elif verb == "push":
+        shell.emit("copy", names[0] if names else "origin", source=place)
+        return Status.UNKNOWN
+    elif verb == "init":
+        shell.emit("make", at((names or ["."])[0]) + "/.git")
+    call.out()
+    return Status.UNKNOWN if verb in ("diff", "grep", "apply") else None
+
+
+@runs("patch")
+def patch(call: Call) -> "Status | None":
+    options = call.options("pidoDzBFrY", "strip input directory output")
+    source = options.value("i", "input")
+    if source is None and len(options.operands) > 1:
+        source = options.operands[1]
+    text = call.shell.read(source) if source is not None else call.shell.stdin().all()
+    if options.has("dry-run"):
+        return None
+    place = call.path(options.value("d", "directory") or ".")
+    output = options.value("o", "output")
+    if output is not None:
+        call.shell.overwrite(output, None)
+        return None
+    if options.operands:
+        call.shell.overwrite(options.operands[0], None)
+        return None
+    strip = options.value("p", "strip")
+    found = False
+    for line in text.splitlines():
+        match = re.match(r"\+\+\+ ([^\t\n]+)", line)
+        if not match:
+            continue
+        name = match.group(1).strip()
+        count = int(strip) if strip and strip.isdigit() else None
+        if count is None:
+            name = posixpath.basename(name)
+        else:
+            name = "/".join(name.split("/")[count:]) or name
+        found = True
+        call.shell.overwrite(posixpath.join(place, name), None)
+    if not found:
+        call.shell.emit("write", f"{place}/{ANY}")
+    return None
