@@ -298,7 +298,7 @@ def test_what_an_agent_writes_is_only_shown(name: str) -> None:
 
 
 def test_invisible_text_is_written_out() -> None:
-    assert visible("\x1b[31m\r\n\x00\x7f\t") == "␛[31m\n␀␡\t"
+    assert visible("\x1b[31m\r\n\x00\x7f\t") == "⟨ESC⟩[31m\n⟨NUL⟩⟨DEL⟩\t"
     assert visible("\u202eabc\ud800\U000e0041\ufffe") == "⟨U+202E⟩abc⟨U+D800⟩⟨U+E0041⟩⟨U+FFFE⟩"
     assert visible("naïve 日本 👩\u200d💻") == "naïve 日本 👩\u200d💻"
 

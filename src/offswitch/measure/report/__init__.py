@@ -59,6 +59,11 @@ class _Group:
         return [name for name in MECHANISMS if name in seen] + sorted(seen - set(MECHANISMS))
 
     @property
+    def real(self) -> list[words.Cell]:
+        """The cells of models, not of organisms."""
+        return [cell for cell in self.cells if not cell["deterministic"]]
+
+    @property
     def sections(self) -> list[tuple[str, list[words.Cell]]]:
         """The cells under the headings of a table: each model, and all organisms together."""
         headed: dict[str, list[words.Cell]] = {}
@@ -103,10 +108,11 @@ def render(results: dict[str, Any], episodes: Sequence[Episode], *, title: str |
         prompts=prompts(
             episodes, [(g.scenario, g.form, str(c["condition"])) for g in groups for c in g.cells]
         ),
-        facts=list(_facts(environment)),
-        versions=list(_facts(_versions(episodes))),
+        facts=_facts({name: value for name, value in environment.items() if name != "command"}),
+        versions=_facts(_versions(episodes)),
         command=_command(environment.get("command")),
         caveat=CAVEAT,
+        published=list(dict.fromkeys(rate for group in groups for rate in group.published)),
         verdicts=VERDICTS,
         total=sum(words.total(cell) for group in groups for cell in group.cells),
         style=Markup((Path(__file__).parent / "style.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -179,11 +185,12 @@ def _groups(results: dict[str, Any], effects: Sequence[Mapping[str, Any]]) -> li
         groups[(contrast["scenario"], contrast["form"])].contrasts.append(contrast)
     for effect in effects:
         groups[(effect["scenario"], effect["form"])].effects.append(dict(effect))
-    return list(groups.values())
+    # What says something about a model comes first.
+    return sorted(groups.values(), key=lambda group: not group.real)
 
 
 def _published(group: _Group) -> list[PublishedRate]:
-    arms = dict.fromkeys(str(cell["condition"]) for cell in group.cells)
+    arms = dict.fromkeys(str(cell["condition"]) for cell in group.real)
     return [rate for arm in arms for rate in published(group.scenario, arm) if rate.kind == "sabotage"]
 
 

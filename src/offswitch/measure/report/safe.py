@@ -19,12 +19,12 @@ _UNSEEN = re.compile(
     "]"
 )
 
+# Those that terminals act on, by their usual names. Unicode's pictures of them are missing in many fonts.
+_NAMES = {"\x00": "⟨NUL⟩", "\x07": "⟨BEL⟩", "\x08": "⟨BS⟩", "\r": "⟨CR⟩", "\x1b": "⟨ESC⟩", "\x7f": "⟨DEL⟩"}
+
 
 def _picture(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return _NAMES.get(match[0]) or f"⟨U+{ord(match[0]):04X}⟩"
 
 
 def visible(text: str) -> str:

@@ -286,9 +286,9 @@ def exclusions(groups: Iterable[Any]) -> list[str]:
 
 
 def seeds(groups: Iterable[Any]) -> list[tuple[str, str]]:
-    """The seeds that were run, with the cells that ran them."""
+    """The seeds that were run, with the models that ran them."""
     found: dict[str, list[str]] = {}
     for group in groups:
         for cell in group.cells:
-            found.setdefault(ranges(cell["seeds"]), []).append(cell_name(cell))
+            found.setdefault(ranges(cell["seeds"]), []).append(model_name(cell))
     return [(numbers, some(names, 8)) for numbers, names in found.items()]
