@@ -377,14 +377,11 @@ def write(results: dict[str, Any], path: Path) -> None:
     data = dumps(results).encode()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb"
-        ) as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # before the rename, or a crash could leave an empty file under the final name
+            # Before the rename, or a crash could leave an empty file under the final name.
+            os.fsync(file.fileno())
         os.replace(temporary, path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
