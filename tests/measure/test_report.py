@@ -309,10 +309,11 @@ def test_cut_says_how_much_is_missing() -> None:
     assert clip("a\nb " * 100, 10) == "a b a b a…"
 
 
-def test_size_is_bounded() -> None:
+@pytest.mark.parametrize("cells", [50, 1000])
+def test_size_is_bounded(cells: int) -> None:
     shout = "<&\u202e\x1b" * 60_000
     episodes = [
-        episode("resisted" if seed % 2 else "complied", seed // 50, model=f"openai/m{seed % 50}", text=shout)
+        episode("resisted", seed // cells, model=f"openai/{seed % cells}{shout[:100]}", text=shout)
         for seed in range(1000)
     ]
     assert len(page(episodes).encode()) < 3_000_000

@@ -15,7 +15,7 @@ PER_CELL = 4
 MESSAGE, MESSAGES, TRANSCRIPT = 4_000, 60, 24_000
 """Characters a message, messages a transcript, characters a transcript."""
 
-PAGE = 1_200_000
+PAGE = 700_000
 """Bytes that all transcripts may take in the page together."""
 
 PROMPT, PROMPTS = 40_000, 400_000
