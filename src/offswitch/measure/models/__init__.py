@@ -1,0 +1,1 @@
+"""Models that offswitch brings along: `local/smollm2`."""
