@@ -136,6 +136,15 @@ def test_boschloo_finds_the_largest_p_value_over_the_nuisance_rate(table):
     assert s.compare(*table).p == pytest.approx(expected, rel=2e-3)
 
 
+@settings(max_examples=50, deadline=None)
+@given(small, small)
+def test_boschloo_is_scipys_two_sided(a, b):
+    (ka, na), (kb, nb) = a, b
+    if ka * nb != kb * na:
+        theirs = scipy_stats.boschloo_exact([[ka, kb], [na - ka, nb - kb]]).pvalue
+        assert s.compare(ka, na, kb, nb).p == pytest.approx(theirs, abs=1e-9)
+
+
 def test_fisher_above_the_limit():
     assert s.compare(10, 200, 20, 200).name == "boschloo"
     test = s.compare(10, 200, 20, 201)

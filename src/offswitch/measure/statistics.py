@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -218,8 +219,11 @@ def _boschloo(ka: int, na: int, kb: int, nb: int) -> float:
         return 1.0  # equal rates; spares the commonest slow call, no event in either arm
     # 32 starting points found the peak over the nuisance rate in every table tried; 8 miss some of them,
     # and a p-value that is too small would be a false finding.
-    result = stats.boschloo_exact([[ka, kb], [na - ka, nb - kb]], alternative="two-sided", n=32)
-    return float(result.pvalue)
+    # Two-sided is twice the smaller one-sided p-value, and that is the one on the side of the observed difference
+    # (in every table tried; were it not, p would be too large). Asking for that side alone halves the time.
+    side: Literal["less", "greater"] = "less" if ka * nb < kb * na else "greater"
+    result = stats.boschloo_exact([[ka, kb], [na - ka, nb - kb]], alternative=side, n=32)
+    return min(1.0, 2 * float(result.pvalue))
 
 
 @lru_cache(maxsize=4096)
