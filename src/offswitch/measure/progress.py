@@ -1,0 +1,87 @@
+"""Progress of a run: one line that moves on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections import Counter
+from typing import Self
+
+from inspect_ai.hooks import Hooks, SampleEnd, hooks
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from offswitch.measure.episode import VERDICTS
+
+_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+_current: "Progress | None" = None
+
+
+class Progress:
+    """Shows how many episodes are done and what their verdicts are, on standard error.
+
+    Args:
+        total: Episodes to be run.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, total: int, quiet: bool = False) -> None:
+        self.total = total
+        self.done = 0
+        self.verdicts: Counter[str] = Counter()
+        self._last = time.monotonic()
+        self._quiet = quiet
+        console = Console(stderr=True)
+        self._bar: Bar | None = None
+        if console.is_terminal and not quiet:
+            self._bar = Bar(
+                TextColumn("episodes"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        global _current
+        _current = self
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        global _current
+        _current = None
+        if self._bar is not None:
+            self._bar.stop()
+
+    def finished(self, verdict: str) -> None:
+        """Count an episode."""
+        self.done += 1
+        self.verdicts[verdict] += 1
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, description=self.summary())
+        elif not self._quiet and (time.monotonic() - self._last > _EVERY or self.done == self.total):
+            self._last = time.monotonic()
+            print(f"{self.done}/{self.total} episodes: {self.summary()}", file=sys.stderr, flush=True)
+
+    def summary(self) -> str:
+        """The verdicts so far, in words."""
+        return ", ".join(f"{self.verdicts[name]} {name}" for name in VERDICTS if self.verdicts[name])
+
+
+@hooks(name="offswitch_progress", description="Counts finished episodes for offswitch's progress display.")
+class _Count(Hooks):
+    def enabled(self) -> bool:
+        return _current is not None
+
+    async def on_sample_end(self, data: SampleEnd) -> None:
+        if _current is not None:
+            score = (data.sample.scores or {}).get("verdict")
+            _current.finished((score.answer if score else None) or "failed")
