@@ -246,16 +246,11 @@ class BubblewrapSandbox(SandboxEnvironment):
             await anyio.wait_readable(copy)
 
     async def _send(self, message: tuple[Any, ...], files: Sequence[int]) -> None:
-        while True:
-            try:
-                wire.send(self._line, message, files)
-            except BlockingIOError:
-                with self._line.dup() as copy:
-                    await anyio.wait_writable(copy)
-            except OSError:
-                raise SandboxUnavailableError("the sandbox has ended") from None
-            else:
-                return
+        try:
+            with self._line.dup() as copy:
+                await _send(copy, message, files)
+        except OSError:
+            raise SandboxUnavailableError("the sandbox has ended") from None
 
     # SandboxEnvironment
 
@@ -376,11 +371,10 @@ class BubblewrapSandbox(SandboxEnvironment):
         pid = command.result.pid
         if pid is None or self._closed:
             return
-        for _ in range(10):
-            if kill_tree(self._root, pid):
-                break
-            await anyio.sleep(0.01)
-        await command.await_end(1.0)
+        with anyio.move_on_after(2.0):
+            while kill_tree(self._root, pid):  # noqa: ASYNC110 - there is no event for it
+                await anyio.sleep(0.002)
+            await command.await_end(1.0)
 
     @override
     def default_polling_interval(self) -> float:
@@ -428,6 +422,15 @@ class BubblewrapSandbox(SandboxEnvironment):
         """Nothing to do: no sandbox outlives the process that started it."""
 
 
+async def _send(line: socket.socket, message: object, files: Sequence[int] = ()) -> None:
+    """Send a message however slow the other end is."""
+    while True:
+        try:
+            return wire.send(line, message, files)
+        except BlockingIOError:
+            await anyio.wait_writable(line)
+
+
 async def _answer_all(line: socket.socket, answer: Callable[[str], Awaitable[str]]) -> None:
     while True:
         await anyio.wait_readable(line)
@@ -440,7 +443,7 @@ async def _answer_all(line: socket.socket, answer: Callable[[str], Awaitable[str
         (tag, text), _ = message
         reply = (await answer(text.decode("utf-8", "replace"))).encode("utf-8", "replace")
         try:
-            wire.send(line, (tag, reply[: 128 * 1024]))
+            await _send(line, (tag, reply[: 128 * 1024]))
         except OSError:
             return
 

@@ -11,13 +11,17 @@ REPLIES = "/run/replies"
 # killed meanwhile is read over by the next one.
 CLIENT = f"""#!/bin/sh
 exec 9>{REQUESTS} 8<{REPLIES} && flock 9 || exit 1
-read -r tag </proc/sys/kernel/random/uuid || exit 1
-printf '%s %s\\n' "$tag" "$*" >&9
+ask() {{
+  read -r tag </proc/sys/kernel/random/uuid || exit 1
+  printf '%s %s\\n' "$tag" "$1" >&9
+}}
+ask "$*"
 while IFS= read -r line <&8; do
   case $line in
     "$tag="*) printf '%s\\n' "${{line#"$tag="}}" ;;
     "$tag.0") exit 0 ;;
-    "$tag."*) echo "nobody answers: ${{line#"$tag."}}" >&2; exit 1 ;;
+    "$tag.2") sleep 0.2; ask "$*" ;;
+    "$tag.1") echo "the machine's host does not answer" >&2; exit 1 ;;
   esac
 done
 exit 1

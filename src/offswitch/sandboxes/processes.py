@@ -16,6 +16,7 @@ from offswitch.sandboxes.machine import ProcessState
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MOST_ARGUMENTS = 16 * 1024
 _INIT = 1
+_DEAD = (b"Z", b"X")
 
 
 def processes(root: int) -> list[ProcessState]:
@@ -31,12 +32,14 @@ def processes(root: int) -> list[ProcessState]:
     found = []
     for pid, directory in _directories(root):
         with suppress(OSError, IndexError, ValueError):
-            found.append(_process(pid, directory, now))
+            process = _process(pid, directory, now)
+            if process is not None:
+                found.append(process)
         os.close(directory)
     return found
 
 
-def kill_tree(root: int, leader: int) -> bool:
+def kill_tree(root: int, leader: int) -> int:
     """Kill a command: its session, its process group and all descendants that can be found.
 
     Everything is stopped first, since what is stopped cannot fork away from the search. What has left the session
@@ -47,21 +50,18 @@ def kill_tree(root: int, leader: int) -> bool:
         leader: The command's pid inside.
 
     Returns:
-        Whether the search came to an end, which a fork storm may delay.
+        How many processes were found: none, once all of them are gone.
     """
     held: dict[int, int] = {}
-    complete = False
     with suppress(OSError):
         for _ in range(50):
-            added = _stop_more(root, leader, held)
-            if not added:
-                complete = True
+            if not _stop_more(root, leader, held):
                 break
     for directory in held.values():
         with suppress(OSError):
             signal.pidfd_send_signal(directory, signal.SIGKILL)
         os.close(directory)
-    return complete
+    return len(held)
 
 
 def _stop_more(root: int, leader: int, held: dict[int, int]) -> bool:
@@ -69,6 +69,9 @@ def _stop_more(root: int, leader: int, held: dict[int, int]) -> bool:
     for pid, directory in _directories(root):
         with suppress(OSError, IndexError, ValueError):
             fields = _stat(directory)
+            if fields[0] in _DEAD:
+                os.close(directory)
+                continue
             seen[pid] = (int(fields[1]), int(fields[2]), int(fields[3]), directory)
             continue
         os.close(directory)
@@ -118,8 +121,10 @@ def _stat(directory: int) -> list[bytes]:
     return _text(directory, "stat").rpartition(b")")[2].split()
 
 
-def _process(pid: int, directory: int, now: float) -> ProcessState:
+def _process(pid: int, directory: int, now: float) -> ProcessState | None:
     fields = _stat(directory)
+    if fields[0] in _DEAD:
+        return None
     status = dict(line.split(b":\t", 1) for line in _text(directory, "status").splitlines() if b":\t" in line)
     arguments = _text(directory, "cmdline", _MOST_ARGUMENTS).rstrip(b"\0")
     return ProcessState(

@@ -34,6 +34,8 @@ _LINE = 4096
 """Longest console line and request, in bytes."""
 _CONSOLE_RATE = 64 * 1024
 """Most console bytes a second that are passed on; what is above is read and dropped, so that nobody waits."""
+_REQUEST_RATE = 100
+"""Most requests a second that reach the host."""
 _PENDING = 256 * 1024
 """Most bytes of replies that wait for a slow client."""
 _DRAINS = 64
@@ -81,7 +83,8 @@ class Warden:
         self._console = b""
         self._request = b""
         self._reply = b""
-        self._budget = (0.0, 0)
+        self._console_allowance = _Allowance(_CONSOLE_RATE)
+        self._requests = _Allowance(_REQUEST_RATE)
         self._monitor = 0
         self._ended = False
 
@@ -330,12 +333,7 @@ class Warden:
         except BlockingIOError:
             return
         now = time.time()
-        started, used = self._budget
-        if now - started >= 1.0 or now < started:
-            started, used = now, 0
-        used += len(data)
-        self._budget = (started, used)
-        if used > _CONSOLE_RATE:
+        if not self._console_allowance.take(len(data), time.monotonic()):
             self._console = b""
             return
         *lines, self._console = (self._console + data).split(b"\n")
@@ -359,12 +357,14 @@ class Warden:
             if not tag or len(tag) > 64 or not tag.replace(b"-", b"").isalnum() or len(line) > _LINE:
                 continue
             if self._server is None:
-                self._answer(tag, b"the machine's host does not serve", b"1")
-                continue
-            try:
-                wire.send(self._server, (tag, text))
-            except OSError:
-                self._answer(tag, b"too many requests", b"1")
+                self._answer(tag + b".1\n")
+            elif not self._requests.take(1, time.monotonic()):
+                self._answer(tag + b".2\n")
+            else:
+                try:
+                    wire.send(self._server, (tag, text))
+                except OSError:
+                    self._answer(tag + b".2\n")
 
     def _serve(self, server: socket.socket) -> None:
         self._stop_serving()
@@ -386,21 +386,17 @@ class Warden:
             self._stop_serving()
             return
         (tag, text), _ = message
-        self._answer(tag, text, b"0")
+        self._answer(b"".join(tag + b"=" + line + b"\n" for line in text.split(b"\n")) + tag + b".0\n")
 
-    def _answer(self, tag: bytes, text: bytes, status: bytes) -> None:
-        if status == b"0":
-            lines = b"".join(tag + b"=" + line + b"\n" for line in text.split(b"\n"))
-            reply = lines + tag + b".0\n"
-        else:
-            reply = tag + b"." + text + b"\n"
-        if not self._reply:
+    def _answer(self, reply: bytes) -> None:
+        """Put a reply into the pipe: lines of text after ``TAG=``, then ``TAG.0``; or ``TAG.1`` where nobody serves,
+        or ``TAG.2`` where there are too many requests for now."""
+        if not self._reply or len(self._reply) + len(reply) > _PENDING:
             # What a client that was killed left unread must not fill the pipe for the next ones.
+            self._reply = b""
             with suppress(BlockingIOError):
                 while os.read(self._replies, 65536):
                     pass
-        if len(self._reply) + len(reply) > _PENDING:
-            self._reply = b""
         # The empty line ends what may be left of another reply.
         self._reply += b"\n" + reply
         self._write_reply()
@@ -519,6 +515,22 @@ class Warden:
             raise OSError(errno.EINVAL, "")
         os.ftruncate(file, 0)
         _copy(source, file)
+
+
+class _Allowance:
+    """So much each second, and what is not used is not kept."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._started = 0.0
+        self._used = 0
+
+    def take(self, amount: int, now: float) -> bool:
+        """Whether ``amount`` more is within this second's allowance."""
+        if now - self._started >= 1.0:
+            self._started, self._used = now, 0
+        self._used += amount
+        return self._used <= self._rate
 
 
 class _NotAProgram(Exception):

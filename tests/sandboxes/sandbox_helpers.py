@@ -1,0 +1,42 @@
+"""What the tests of sandboxes share."""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
+
+Starter = Callable[..., Awaitable[BubblewrapSandbox]]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a sandbox its own host user")
+
+
+async def sh(sandbox: BubblewrapSandbox, script: str, **options: object) -> str:
+    """Output and errors of a bash script inside."""
+    done = await sandbox.exec(["bash", "-c", script], **options)  # type: ignore[arg-type]
+    return done.stdout + done.stderr
+
+
+def host_processes(parent: int) -> set[int]:
+    """All descendants of a host process."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if fields[0] != b"Z":
+                parents[int(entry.name)] = int(fields[1])
+    found = {parent}
+    while more := {pid for pid, above in parents.items() if above in found} - found:
+        found |= more
+    return found - {parent}
+
+
+def control_groups(pid: int | None = None) -> list[Path]:
+    """Control group directories of sandboxes (of those whose keeper is ``pid``)."""
+    name = "offswitch-*" if pid is None else f"offswitch-*-{pid}-*"
+    return [path for path in Path("/sys/fs/cgroup").rglob(name) if path.is_dir()]
