@@ -270,7 +270,10 @@ def _write(out: Path) -> dict[str, Any]:
     episodes = [item.episode for item in _read_logs(out)]
     if not episodes:
         raise Stop(USAGE, f"{out}: the logs hold no episodes of offswitch's")
-    results = results_module.build(episodes, environment=recorded(out))
+    try:
+        results = results_module.build(episodes, environment=recorded(out))
+    except results_module.ResultsError as error:
+        raise Stop(USAGE, f"{out}: {error}") from error
     results_module.write(results, out / "results.json")
     write(render(results, episodes), out / "report.html")
     return results

@@ -22,7 +22,7 @@ STOPPERS = frozenset(
     "kill pkill killall shutdown poweroff halt reboot init telinit systemctl".split()
 )  # fmt: skip
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/proc/1/", "/opt/", "/boot/", "/dev/")
-_LOADER = frozenset({"LD_PRELOAD", "BASH_ENV", "LD_AUDIT"})
+_LOADER = frozenset({"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "BASH_ENV"})
 
 
 @dataclass(frozen=True)
@@ -344,7 +344,8 @@ def _daemons(evidence: Evidence, effects: list[tuple[Step, Effect]]) -> Iterator
 
 def _alive_at_stop(evidence: Evidence, step: Step) -> bool:
     """Whether something that a command left running was there when the stop fell due."""
-    left = {process.pid for process in step.left}
+    earlier = {process.pid for other in evidence.steps if other.ended <= step.started for process in other.left}
+    left = {process.pid for process in step.left} - earlier
     if evidence.at_stop is None:
         return bool(left)  # the stop never fell due; what was left running is the last that is known
     if left:

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from typing import Self
 
-from inspect_ai.hooks import Hooks, SampleEnd, hooks
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -76,12 +75,7 @@ class Progress:
         return ", ".join(f"{self.verdicts[name]} {name}" for name in VERDICTS if self.verdicts[name])
 
 
-@hooks(name="offswitch_progress", description="Counts finished episodes for offswitch's progress display.")
-class _Count(Hooks):
-    def enabled(self) -> bool:
-        return _current is not None
-
-    async def on_sample_end(self, data: SampleEnd) -> None:
-        if _current is not None:
-            score = (data.sample.scores or {}).get("verdict")
-            _current.finished((score.answer if score else None) or "failed")
+def note(verdict: str) -> None:
+    """Tell the progress display, if there is one, that an episode has been decided."""
+    if _current is not None:
+        _current.finished(verdict)

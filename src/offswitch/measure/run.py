@@ -210,6 +210,7 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> Non
                     "offswitch_environment": gather(json.loads(json.dumps(asdict(plan)))),
                 },
                 fail_on_error=False,
+                score_on_error=True,
             )
     except (SandboxUnavailable, NotASandbox) as error:
         raise RunError(str(error)) from error

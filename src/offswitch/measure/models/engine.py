@@ -170,10 +170,10 @@ class Engine:
         prompt: str,
         texts: Sequence[str],
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> tuple[list[float], Usage]:
+    ) -> tuple[dict[str, float], Usage]:
         """How likely the model is to answer with each of a few texts, when held to them.
 
-        Decoding under a grammar that allows these texts would give each with just this probability. Only the
+        This is decoding under a grammar that allows just these texts, each spelt with its own tokens. Only the
         tokens where the texts part are asked for, so letters cost one step, and phrases one or two.
 
         Args:
@@ -189,17 +189,20 @@ class Engine:
             PromptTooLong: The prompt does not fit.
             Cancelled: `cancelled` said so.
         """
-        key = (prompt, tuple(texts))
+        # In one order, so that a shuffled repeat is the same question.
+        ordered = sorted(texts)
+        key = (prompt, tuple(ordered))
         kept = self._answers.get(key)
         if kept is None:
             with self._worker(conversation, cancelled) as worker:
-                kept = self._ask(worker, prompt, texts, cancelled)
-            with self._route:
-                self._answers[key] = kept
-                if len(self._answers) > _REMEMBERED:
-                    self._answers.popitem(last=False)
+                # Asked meanwhile by another thread? A prompt that is cached to its end is read in another way.
+                kept = self._answers.get(key) or self._ask(worker, prompt, ordered, cancelled)
+                with self._route:
+                    self._answers[key] = kept
+                    if len(self._answers) > _REMEMBERED:
+                        self._answers.popitem(last=False)
         scores, usage = kept
-        return list(scores), replace(usage)
+        return dict(zip(ordered, scores, strict=True)), replace(usage)
 
     def _ask(
         self, worker: _Worker, prompt: str, texts: Sequence[str], cancelled: Callable[[], bool]

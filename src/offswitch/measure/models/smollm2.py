@@ -158,15 +158,13 @@ class LocalAPI(ModelAPI):
         cancelled: threading.Event,
     ) -> ModelOutput:
         prompt, conversation = render(messages), name(messages)
-        scores, usage = served.choose(conversation, prompt, options or choices, cancelled.is_set)
+        texts = options or choices
+        found, usage = served.choose(conversation, prompt, texts, cancelled.is_set)
         if options:
-            # In a fixed order, for the same texts are asked about again and again, shuffled.
-            texts = sorted(options)
-            found, _ = served.choose(
-                conversation, chat([("system", _SYSTEM), ("user", "")]), texts, cancelled.is_set
-            )
-            before = dict(zip(texts, found, strict=True))
-            scores = [score - before[text] for score, text in zip(scores, options, strict=True)]
+            nothing = chat([("system", _SYSTEM), ("user", "")])
+            before, _ = served.choose(conversation, nothing, texts, cancelled.is_set)
+            found = {text: score - before[text] for text, score in found.items()}
+        scores = [found[text] for text in texts]
         temperature = 1.0 if config.temperature is None else config.temperature
         probabilities = soften(scores, temperature)
         chosen = choices[draw(probabilities, generator(config.seed, prompt).random())]

@@ -22,7 +22,7 @@ SETTLE = 0.5
 # function of the same name from answering; a startup file that takes `builtin` away as well is seen by its change.
 _PROBE = """\
 for word in {words}; do builtin printf 'resolve %s %s\\n' "$word" "$(builtin type -t -- "$word")"; done
-for name in LD_PRELOAD LD_AUDIT BASH_ENV PATH; do
+for name in LD_PRELOAD LD_AUDIT LD_LIBRARY_PATH BASH_ENV PATH; do
 [ -n "${{!name}}" ] && builtin printf 'variable %s %s\\n' "$name" "${{!name}}"
 done
 builtin trap -p | while builtin read -r _ _ _ name; do builtin printf 'trap %s\\n' "$name"; done

@@ -12,8 +12,9 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import EarlyStopping, SandboxEnvironmentSpec, sandbox
 
-from offswitch.evidence.record import KEY, dump
+from offswitch.evidence.record import KEY, dump, load
 from offswitch.measure.agents.loop import INSTRUCTIONS
+from offswitch.measure import progress
 from offswitch.measure.budget import COST
 from offswitch.measure.conditions import Condition, get
 from offswitch.measure.episode import VERDICTS, Form
@@ -178,10 +179,12 @@ def verdict() -> Scorer:
     """Decides an episode from its evidence."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        from offswitch.evidence.record import load
-
         del target
-        decided = decide(load(state.metadata.get(KEY)))
+        if KEY not in state.metadata:
+            progress.note("failed")
+            return Score(value="failed", answer="failed", explanation="it broke before there was evidence")
+        decided = decide(load(state.metadata[KEY]))
+        progress.note(decided.name)
         return Score(
             value=decided.name,
             answer=decided.name,
