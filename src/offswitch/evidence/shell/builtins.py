@@ -1,6 +1,7 @@
 """The shell's own commands."""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.registry import PROGRAMS, Call, Handler, runs
@@ -14,7 +15,7 @@ SHELL_ONLY: set[Handler] = set()
 NAMES: set[str] = {"[", "test", "echo", "printf", "kill", "pwd", "true", "false"}
 
 
-def builtin(names: str):  # type: ignore[no-untyped-def]
+def builtin(names: str) -> Callable[[Handler], Handler]:
     """Make a function the handler of builtins that no file stands for."""
     NAMES.update(names.split())
 
@@ -213,9 +214,9 @@ def declare(call: Call) -> "Status":
         if not match:
             continue
         name = match.group(1)
-        if call.name == "local" or (call.name in ("declare", "typeset") and "g" not in flags):
-            if shell.locals is not None and name not in shell.locals:
-                shell.locals[name] = shell.variables.get(name)
+        local = call.name == "local" or (call.name in ("declare", "typeset") and "g" not in flags)
+        if local and shell.locals is not None and name not in shell.locals:
+            shell.locals[name] = shell.variables.get(name)
         was_exported = name in shell.exported
         shell.exported.discard(name)
         if match.group(2):

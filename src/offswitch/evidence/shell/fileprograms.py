@@ -304,7 +304,7 @@ def mount(call: Call) -> None:
         call.shell.files.put(target, Mark.UNSURE)
 
 
-@runs("umount pivot_root chroot_umount")
+@runs("umount")
 def umount(call: Call) -> None:
     for name in call.options("tO").operands:
         call.shell.emit("mount", call.real(name), content="umount")
@@ -343,7 +343,7 @@ def dd(call: Call) -> None:
 def install(call: Call) -> "Status":
     options = call.options("mogtS", "mode owner group target-directory suffix")
     if options.has("d", "directory"):
-        return mkdir(Call(call.shell, "mkdir", ["-p", *options.operands]))
+        return mkdir(Call(call.shell, "mkdir", ["-p", *options.operands])) or _status([None])
     if len(options.operands) + options.has("t", "target-directory") < 2:
         return _status([False])
     mode = options.value("m", "mode")
@@ -479,12 +479,16 @@ def find(call: Call) -> "Status | None":
     return None
 
 
-@runs("ls dir vdir stat file tree du df lsattr getfacl readlink realpath namei lsblk findmnt getent tput clear man info "
-      "whatis apropos id whoami hostname uname date uptime free vmstat top htop w who last groups env_ tty nproc arch "
-      "lscpu locale dmesg lsmod ldd sync true_ type_ sha1 cal seq_ factor lsns dpkg rpm pgrep_ jq_ bc expr_ test_ "
-      "whereis locate nohup_ stty reset logger wall write mesg ping dig nslookup host ss netstat ip ifconfig "
-      "ulimit_ printenv lslocks lastlog sar iostat mpstat numfmt mkpasswd sestatus getenforce apt apt-get pip pip3 "
-      "npm yum dnf apk make gcc cc g++ cmake pytest mypy ruff tsc cargo go rustc javac java")  # fmt: skip
+_LOOKS = """
+    ls dir vdir stat file tree du df lsattr getfacl readlink realpath namei lsblk findmnt getent tput clear man info
+    whatis apropos id whoami hostname uname date uptime free vmstat top htop w who last groups tty nproc arch lscpu
+    locale dmesg lsmod ldd sync cal lsns dpkg rpm bc whereis locate stty reset logger wall write mesg ping dig
+    nslookup host ss netstat ip ifconfig printenv lslocks lastlog sar iostat mpstat numfmt sestatus getenforce apt
+    apt-get pip pip3 npm yum dnf apk make gcc cc g++ cmake pytest mypy ruff tsc cargo go rustc javac java
+"""
+
+
+@runs(_LOOKS)
 def looks(call: Call) -> "Status | None":
     """Programs that show something, or build something of no interest here."""
     from offswitch.evidence.shell.walk import Status

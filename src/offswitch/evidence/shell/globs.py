@@ -1,8 +1,8 @@
 """Glob patterns and brace expansion, in bounded time whatever the pattern."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-_CLASSES = {
+_CLASSES: dict[str, Callable[[str], bool]] = {
     "alpha": str.isalpha,
     "digit": str.isdigit,
     "alnum": str.isalnum,
@@ -72,7 +72,7 @@ def _items(pattern: str) -> list[tuple[str, object]]:
             if end < 0:
                 items.append(("c", "["))
             else:
-                items.append(("[", _bracket(pattern[at:end])))
+                items.append(("[", _Set(pattern[at:end])))
                 at = end + 1
         else:
             items.append(("c", char))
@@ -94,26 +94,31 @@ def _bracket_end(pattern: str, at: int) -> int:
     return -1
 
 
-def _bracket(body: str) -> tuple[bool, list[object]]:
-    negated = body[:1] in ("!", "^")
-    body = body[1:] if negated else body
-    members: list[object] = []
-    at = 0
-    while at < len(body):
-        if body.startswith("[:", at):
-            close = body.find(":]", at)
-            name = body[at + 2 : close]
-            if close > 0 and name in _CLASSES:
-                members.append(_CLASSES[name])
+class _Set:
+    """``[...]``: ranges and classes."""
+
+    def __init__(self, body: str) -> None:
+        self.negated = body[:1] in ("!", "^")
+        self.ranges: list[tuple[str, str]] = []
+        self.classes: list[Callable[[str], bool]] = []
+        body = body[1:] if self.negated else body
+        at = 0
+        while at < len(body):
+            close = body.find(":]", at) if body.startswith("[:", at) else -1
+            if close > 0 and body[at + 2 : close] in _CLASSES:
+                self.classes.append(_CLASSES[body[at + 2 : close]])
                 at = close + 2
-                continue
-        if body[at + 1 : at + 2] == "-" and at + 2 < len(body):
-            members.append((body[at], body[at + 2]))
-            at += 3
-        else:
-            members.append((body[at], body[at]))
-            at += 1
-    return negated, members
+            elif body[at + 1 : at + 2] == "-" and at + 2 < len(body):
+                self.ranges.append((body[at], body[at + 2]))
+                at += 3
+            else:
+                self.ranges.append((body[at], body[at]))
+                at += 1
+
+    def has(self, char: str) -> bool:
+        return any(low <= char <= high for low, high in self.ranges) or any(
+            fits(char) for fits in self.classes
+        )
 
 
 def _fits(item: tuple[str, object], char: str) -> bool:
@@ -122,9 +127,8 @@ def _fits(item: tuple[str, object], char: str) -> bool:
         return value == char
     if kind == "?":
         return True
-    negated, members = value  # type: ignore[misc]
-    inside = any(m[0] <= char <= m[1] if isinstance(m, tuple) else m(char) for m in members)
-    return inside != negated
+    assert isinstance(value, _Set)
+    return value.has(char) != value.negated
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -127,8 +127,10 @@ _INLINE = {"python": "c", "pypy": "c", "perl": "eE", "node": "ep", "nodejs": "ep
 _VALUED = {"python": "WX", "pypy": "WX", "perl": "MIm", "node": "r", "ruby": "rI", "php": "d", "lua": "l"}
 
 
-@runs("python python2 python3 python3.8 python3.9 python3.10 python3.11 python3.12 python3.13 python3.14 pypy pypy3 perl "
-      "node nodejs ruby php lua deno bun tclsh")  # fmt: skip
+_PYTHONS = " ".join(f"python3.{number}" for number in range(8, 16))
+
+
+@runs(f"python python2 python3 {_PYTHONS} pypy pypy3 perl node nodejs ruby php lua deno bun tclsh")
 def interpreter(call: Call) -> "Status | None":
     from offswitch.evidence.shell.walk import Status
 

@@ -555,8 +555,7 @@ class Parser:
                 break
             char = self.source[self.at]
             if char in "\n;&|)" or (char == "(" and not words):
-                if not (char in "<>" and self.source.startswith("(", self.at + 1)):
-                    break
+                break
             if char == "(":
                 raise NotBash("unexpected (")
             match = _ASSIGNMENT.match(self.source, self.at)

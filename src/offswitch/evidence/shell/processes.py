@@ -134,25 +134,21 @@ def lsof(call: Call) -> "Status":
 def sleep(call: Call) -> "Status | None":
     from offswitch.evidence.shell.walk import Status
 
-    total: float | None = 0.0
+    total = 0.0
+    sure = True
     for word in call.args:
         match = re.fullmatch(r"(\d{0,12}(?:\.\d{1,9})?|inf(?:inity)?)([smhd]?)", word)
         if not match or not match.group(1) or match.group(1) == ".":
-            total = None
+            sure = False
             break
         total += float(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match.group(2)]
     if not call.args:
         return Status.FAIL
-    if total is not None and call.name == "usleep":
+    if call.name == "usleep":
         total /= 1e6
-    call.shell.emit("sleep", "", content=None if total is None else f"{total:.12g}")
+    call.shell.emit("sleep", "", content=f"{total:.12g}" if sure else None)
     call.shell.slow()
-    return Status.OK if total is not None else None
-
-
-@runs("tail_pid wait_")
-def waits(call: Call) -> None:
-    call.shell.slow()
+    return Status.OK if sure else None
 
 
 @runs("crontab")

@@ -6,6 +6,7 @@ seen; whether a branch around it runs is not, so nothing here is certain when th
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.unknown import ANY
@@ -14,7 +15,10 @@ from offswitch.evidence.shell.words import escapes
 if TYPE_CHECKING:
     from offswitch.evidence.shell.walk import Shell
 
-_STRING = r"""(?:"(?:[^"\\\n]|\\.){0,4000}"|'(?:[^'\\]|\\.){0,4000}'|`(?:[^`\\]|\\.){0,4000}`|q[qx]?\{[^{}]{0,2000}\}|q[qx]?\([^()]{0,2000}\))"""
+_STRING = (
+    r"""(?:"(?:[^"\\\n]|\\.){0,4000}"|'(?:[^'\\]|\\.){0,4000}'|`(?:[^`\\]|\\.){0,4000}`"""
+    r"|q[qx]?\{[^{}]{0,2000}\}|q[qx]?\([^()]{0,2000}\))"
+)
 _VALUE = rf"(?:{_STRING}|\$?[A-Za-z_]\w*)"
 _ASSIGN = re.compile(rf"(?:my|our|const|let|var|local)?\s*\$?\b([A-Za-z_]\w{{0,60}})\s*=\s*({_STRING})")
 _CONDITION = re.compile(r"\b(if|unless|while|until|for|foreach|catch|sub|function|def|else)\b|=>|\?|&&|\|\|")
@@ -34,7 +38,7 @@ class _Code:
             self.values.setdefault(match.group(1), self.string(match.group(2)))
         for number, value in enumerate(argv[1:]):
             self.values[f"ARGV{number}"] = value
-        self.found: list[tuple[int, Callable[[], None]]] = []
+        self.found: list[tuple[int, Callable[[], object]]] = []
 
     def string(self, text: str) -> str:
         """The value of a string or variable as written."""
@@ -50,11 +54,14 @@ class _Code:
             return text[text.index((text.rstrip()[-1] == ")" and "(") or "{") + 1 : -1]
         return self.values.get(text.lstrip("$"), ANY)
 
-    def each(self, pattern: str, act: Callable[..., None]) -> None:
+    def at(self, place: int, act: Callable[..., object], *values: object, **named: object) -> None:
+        """Note what to do for the code at ``place``."""
+        self.found.append((place, partial(act, *values, **named)))
+
+    def each(self, pattern: str, act: Callable[..., object]) -> None:
         """Note what to do for every match, in the order of the code."""
         for match in re.finditer(pattern.replace("STR", rf"({_VALUE})"), self.code):
-            values = [self.string(group) if group is not None else "" for group in match.groups()]
-            self.found.append((match.start(), lambda values=values: act(*values)))  # type: ignore[misc]
+            self.at(match.start(), act, *(self.string(group or "''") for group in match.groups()))
 
     def run(self) -> None:
         """Do what was noted."""
@@ -119,16 +126,11 @@ def perl(shell: "Shell", code: str, argv: list[str]) -> None:
         r"\bopen\b\s*\(?\s*(?:my\s+)?\$?\w+\s*,\s*[\"'](>>?)\s*([^\"'>]+)[\"']\s*[);]", found.code
     ):
         act = found.append if match.group(1) == ">>" else found.write
-        found.found.append((match.start(), lambda act=act, name=match.group(2): act(name)))  # type: ignore[misc]
+        found.at(match.start(), act, match.group(2))
     found.each(r"\b(?:system|exec)\b\s*\(?\s*STR\s*\)?\s*(?:;|$|\}|or\b|\|\|)", found.system)
     for match in re.finditer(rf"\b(?:system|exec)\b\s*\(?\s*({_STRING}(?:\s*,\s*{_VALUE})+)", found.code):
         words = [found.string(word) for word in re.findall(_VALUE, match.group(1))]
-        found.found.append(
-            (
-                match.start(),
-                lambda words=words: shell.command(words, functions=False, builtins=False) and None,
-            )
-        )  # type: ignore[misc]
+        found.at(match.start(), shell.command, words, functions=False, builtins=False)
     found.each(r"(?<![\w$])(`(?:[^`\\]|\\.){1,2000}`)", found.system)
     found.each(r"(qx\{[^{}]{0,2000}\}|qx\([^()]{0,2000}\))", found.system)
     _chmod(found, r"\bchmod\b\s*\(?\s*(0?[0-7]{2,5})\s*,\s*STR")
@@ -137,14 +139,8 @@ def perl(shell: "Shell", code: str, argv: list[str]) -> None:
         r"\$SIG\{\s*[\"']?(\w+)[\"']?\s*\}\s*=\s*(\"IGNORE\"|'IGNORE'|[^;]{0,200})", found.code
     ):
         ignored = "IGNORE" in match.group(2)
-        found.found.append(
-            (
-                match.start(),
-                lambda m=match, ignored=ignored: _note(
-                    shell.emit("trap", m.group(1), content="" if ignored else m.group(2).strip())
-                ),
-            )  # type: ignore[misc]
-        )
+        action = "" if ignored else match.group(2).strip()
+        found.at(match.start(), shell.emit, "trap", match.group(1), content=action)
     _forks(found, r"\bfork\b", r"\bsetsid\b")
     _sleeps(found, r"\bsleep\b\s*\(?\s*(\d{1,9})")
     found.run()
@@ -176,21 +172,12 @@ def node(shell: "Shell", code: str, argv: list[str]) -> None:
             *(found.string(word) for word in re.findall(_VALUE, match.group(2) or "")),
         ]
         if "detached" in match.group(3):
-            found.found.append(
-                (match.start(), lambda words=words: _note(shell.emit("detach", "", content=" ".join(words))))
-            )  # type: ignore[misc]
-        found.found.append(
-            (match.start(), lambda words=words: _note(shell.command(words, functions=False, builtins=False)))
-        )  # type: ignore[misc]
+            found.at(match.start(), shell.emit, "detach", "", content=" ".join(words))
+        found.at(match.start(), shell.command, words, functions=False, builtins=False)
     _chmod(found, r"\bchmod(?:Sync)?\s*\(\s*STR\s*,\s*(?:0o)?[\"']?([0-7]{2,5})", swapped=True)
     _kills(found, rf"\bprocess\.kill\s*\(\s*({_VALUE}|-?\d+)\s*(?:,\s*(?:({_STRING})|(\d+)))?", swapped=True)
     for match in re.finditer(r"\bprocess\.on\s*\(\s*[\"'`]SIG(\w+)[\"'`]\s*,\s*([^;]{0,200})", found.code):
-        found.found.append(
-            (
-                match.start(),
-                lambda m=match: _note(shell.emit("trap", m.group(1), content=m.group(2).rstrip(") "))),
-            )
-        )  # type: ignore[misc]
+        found.at(match.start(), shell.emit, "trap", match.group(1), content=match.group(2).rstrip(") "))
     found.run()
 
 
@@ -213,14 +200,8 @@ def ruby(shell: "Shell", code: str, argv: list[str]) -> None:
     for match in re.finditer(
         r"\btrap\s*\(?\s*[\"':]+(?:SIG)?(\w+)[\"']?\s*[,)]?\s*([^;\n]{0,200})", found.code
     ):
-        found.found.append(
-            (
-                match.start(),
-                lambda m=match: _note(
-                    shell.emit("trap", m.group(1), content="" if "IGNORE" in m.group(2) else m.group(2))
-                ),
-            )
-        )  # type: ignore[misc]
+        action = "" if "IGNORE" in match.group(2) else match.group(2)
+        found.at(match.start(), shell.emit, "trap", match.group(1), content=action)
     _forks(found, r"\bfork\b|\bProcess\.daemon\b", r"\bsetsid\b|\bProcess\.daemon\b")
     _sleeps(found, r"\bsleep\b\s*\(?\s*(\d{1,9})")
     found.run()
@@ -241,21 +222,11 @@ def php(shell: "Shell", code: str, argv: list[str]) -> None:
     found.run()
 
 
-def _note(_: object) -> None:
-    return None
-
-
 def _chmod(found: _Code, pattern: str, *, swapped: bool = False) -> None:
     for match in re.finditer(pattern.replace("STR", rf"({_VALUE})"), found.code):
         mode, name = match.groups()[::-1] if swapped else match.groups()
-        found.found.append(
-            (
-                match.start(),
-                lambda mode=mode, name=name: _note(
-                    found.shell.emit("mode", found.shell.path(found.string(name)), content=mode)
-                ),
-            )  # type: ignore[misc]
-        )
+        path = found.shell.path(found.string(name))
+        found.at(match.start(), found.shell.emit, "mode", path, content=mode)
 
 
 def _kills(found: _Code, pattern: str, *, swapped: bool = False) -> None:
@@ -272,25 +243,18 @@ def _kills(found: _Code, pattern: str, *, swapped: bool = False) -> None:
         pid = target if re.fullmatch(r"-?\d+", target) else found.string(target)
         if signal.startswith("-"):
             signal, pid = signal_name(signal[1:]), f"-{pid}"
-        found.found.append(
-            (
-                match.start(),
-                lambda pid=pid, s=signal: _note(found.shell.emit("signal", process(pid), content=s)),
-            )
-        )  # type: ignore[misc]
+        found.at(match.start(), found.shell.emit, "signal", process(pid), content=signal)
 
 
 def _forks(found: _Code, fork: str, setsid: str) -> None:
     for pattern, verb in ((fork, "background"), (setsid, "detach")):
         for match in re.finditer(pattern, re.sub(_STRING, lambda m: "." * len(m.group()), found.code)):
-            found.found.append((match.start(), lambda verb=verb: _note(found.shell.emit(verb, ""))))  # type: ignore[misc]
+            found.at(match.start(), found.shell.emit, verb, "")
 
 
 def _sleeps(found: _Code, pattern: str) -> None:
     for match in re.finditer(pattern, found.code):
-        found.found.append(
-            (match.start(), lambda s=match.group(1): _note(found.shell.emit("sleep", "", content=s)))
-        )  # type: ignore[misc]
+        found.at(match.start(), found.shell.emit, "sleep", "", content=match.group(1))
 
 
 LANGUAGES: dict[str, Callable[["Shell", str, list[str]], None]] = {

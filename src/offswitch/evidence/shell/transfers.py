@@ -4,6 +4,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from offswitch.evidence.shell.files import Mark
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.unknown import ANY, known
 
@@ -142,14 +143,8 @@ def tar(call: Call) -> "Status | None":
     if archive in (None, "-"):
         call.out(ANY)
     else:
-        call.shell.files.put(call.path(str(archive)), _file())
+        call.shell.files.put(call.path(str(archive)), Mark.FILE)
     return None
-
-
-def _file():  # type: ignore[no-untyped-def]
-    from offswitch.evidence.shell.files import Mark
-
-    return Mark.FILE
 
 
 @runs("unzip zip cpio 7z")
@@ -193,7 +188,7 @@ def git(call: Call) -> "Status | None":
             shell.emit("write", f"{place}/{ANY}")
         for name in named:
             shell.emit("write", at(name), certain=known(name))
-            shell.files.put(at(name), _file())
+            shell.files.put(at(name), Mark.FILE)
     elif verb in ("reset", "stash", "clean", "merge", "pull", "rebase", "apply", "am", "revert", "switch"):
         if verb == "apply" and names:
             return patch(Call(shell, "patch", ["-p1", "-i", names[0]]))
@@ -247,10 +242,7 @@ def patch(call: Call) -> "Status | None":
             continue
         name = match.group(1).strip()
         count = int(strip) if strip and strip.isdigit() else None
-        if count is None:
-            name = posixpath.basename(name)
-        else:
-            name = "/".join(name.split("/")[count:]) or name
+        name = posixpath.basename(name) if count is None else "/".join(name.split("/")[count:]) or name
         found = True
         call.shell.overwrite(posixpath.join(place, name), None)
     if not found:

@@ -554,9 +554,10 @@ class Shell:
             return
         if status is Status.FAIL:
             self.flow, self.leaving = "exit", None
-        elif status is Status.UNKNOWN or (status is Status.LIKELY and self.suspicious):
-            if self.log.exit_code != 0 or self.nested:
-                self.lost["exit"] += 1
+            return
+        doubtful = status is Status.UNKNOWN or (status is Status.LIKELY and self.suspicious)
+        if doubtful and (self.log.exit_code != 0 or self.nested):
+            self.lost["exit"] += 1
 
     def sequence(self, node: parse.Sequence, expect: bool | None = None) -> Status:
         """Commands one after the other."""
@@ -845,7 +846,7 @@ class Shell:
                 if "*" in texts:
                     break
         if possible:
-            runs = [lambda body=body: self.run(body) for body in possible]  # type: ignore[misc]
+            runs = [lambda body=body: self.run(body) for body in possible]
             everything = node.items and any(p in ("*", "(*") for p in node.items[-1][0])
             self.branches([*runs] if everything else [*runs, lambda: None])
             self.status = Status.UNKNOWN

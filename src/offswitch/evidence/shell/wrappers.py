@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.registry import Call, runs
+from offswitch.evidence.shell.streams import Input
 from offswitch.evidence.shell.unknown import ANY, known
 
 if TYPE_CHECKING:
@@ -199,16 +200,15 @@ def xargs(call: Call) -> "Status | None":
     else:
         items = re.sub(r"(?<!\\)['\"]", "", text).split()
     items = [item for item in items if item]
-    if not items:
-        if options.has("r", "no-run-if-empty") or (text == "" and options.has("I")):
-            return None
+    if not items and (options.has("r", "no-run-if-empty") or (text == "" and options.has("I"))):
+        return None
     place = options.value("I", "replace") or ("{}" if options.has("i") else None)
     if call.name == "parallel" and place is None:
         place = "{}" if any("{}" in word for word in command) else None
         if place is None:
             command, place = [*command, "{}"], "{}"
     outer = shell.text
-    shell.streams = {**shell.streams, 0: type(shell.stdin())() if False else _empty()}  # type: ignore[call-arg]
+    shell.streams = {**shell.streams, 0: Input("")}
     status: Status | None = None
     unsure = not known(text)
     if place is not None:
@@ -227,12 +227,6 @@ def xargs(call: Call) -> "Status | None":
     from offswitch.evidence.shell.walk import Status as S
 
     return S.UNKNOWN if unsure else status
-
-
-def _empty():  # type: ignore[no-untyped-def]
-    from offswitch.evidence.shell.streams import Input
-
-    return Input("")
 
 
 @runs("busybox toybox")
