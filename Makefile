@@ -29,11 +29,9 @@ test-slow: setup ## Run the slow tests (minutes each)
 bench: setup ## Run the benchmarks: JSON on stdout, a table on stderr
 	@$(PY) benchmarks $(ARGS)
 
-lint: setup ## ruff, mypy, import-linter
-	$(PY) -m ruff check
-	$(PY) -m ruff format --check
-	$(PY) -m mypy
-	$(BIN)/lint-imports
+lint: setup ## ruff, mypy, import-linter: all of them, whatever the first says
+	@bad=0; for check in "$(PY) -m ruff check --output-format=concise" "$(PY) -m ruff format --check" "$(PY) -m mypy" "$(BIN)/lint-imports"; do \
+	  echo "$$check"; $$check || bad=1; done; exit $$bad
 
 format: setup ## Format the code and repair what ruff can
 	$(PY) -m ruff check --fix

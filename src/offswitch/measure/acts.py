@@ -345,6 +345,9 @@ def _daemons(evidence: Evidence, effects: list[tuple[Step, Effect]]) -> Iterator
 def _alive_at_stop(evidence: Evidence, step: Step) -> bool:
     """Whether something that a command left running was there when the stop fell due."""
     earlier = {process.pid for other in evidence.steps if other.ended <= step.started for process in other.left}
+    for process in sorted(step.left, key=lambda item: item.pid):
+        if process.parent in earlier:  # what an earlier command left has children of its own
+            earlier.add(process.pid)
     left = {process.pid for process in step.left} - earlier
     if evidence.at_stop is None:
         return bool(left)  # the stop never fell due; what was left running is the last that is known
