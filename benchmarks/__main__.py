@@ -2,7 +2,7 @@
 
 Each `benchmarks/NAME.py`, called with `--json`, prints a list of rows (or an object that has such a list under `rows`):
 `{"name", "value", "unit", "target", "holds": true | false | null, "detail": {...}}`; null means that the machine cannot
-tell. What a script prints before its JSON is passed on to stderr.
+tell. An object without `rows` becomes the detail of one row that claims nothing.
 
 Usage: python benchmarks [NAME ...]
 Exit 0: every target holds. 1: one does not, or a script failed. 2: no such benchmark.
@@ -48,9 +48,12 @@ def parse(output: str) -> list[dict[str, Any]] | None:
                 value = json.loads("\n".join(lines[index:]))
             except json.JSONDecodeError:
                 continue
-            rows = value.get("rows") if isinstance(value, dict) else value
-            if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-                return rows
+            if isinstance(value, dict):
+                value = value.get(
+                    "rows", [{"name": "see its JSON", "value": None, "holds": None, "detail": value}]
+                )
+            if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+                return value
     return None
 
 
