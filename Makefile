@@ -15,9 +15,9 @@ setup: ## Make .venv from the lock; install missing system packages where permit
 	@PYTHON='$(PYTHON)' bash scripts/setup
 
 weights: setup ## Fetch the embedded model, once
-	@$(PY) -m offswitch.measure.models.weights || echo "The embedded model local/smollm2 could not be fetched (see above); everything else works." >&2
+	@$(PY) -m offswitch.measure.models.weights >/dev/null || echo "The embedded model local/smollm2 could not be fetched (see above); everything else works." >&2
 
-measure: weights ## Measure the embedded model and some model organisms; writes a report
+measure: setup $(if $(ARGS),,weights) ## Measure the embedded model and some model organisms; writes a report
 	@$(PY) -m offswitch measure $(ARGS)
 
 test: setup ## Run the tests
