@@ -11,8 +11,8 @@ import select
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -172,6 +172,11 @@ class BubblewrapSandbox(SandboxEnvironment):
         with anyio.move_on_after(timeout):
             while self._hear() and self._ended is None:
                 await self._wait_for_news()
+            if self._ended is None:
+                # The warden was lost and could not tell. Its sandbox dies with it, the init as the last.
+                with _copy(self._init) as init:
+                    await anyio.wait_readable(init)
+                self._ended = Ended(time.time())
         return self._ended
 
     async def paths(self, paths: Sequence[str]) -> dict[str, PathState]:
@@ -225,8 +230,6 @@ class BubblewrapSandbox(SandboxEnvironment):
             except OSError:
                 message = None
             if message is None:
-                if self._ended is None:
-                    self._ended = Ended(time.time())
                 return False
             (word, *values), files = message
             for file in files:
@@ -420,6 +423,15 @@ class BubblewrapSandbox(SandboxEnvironment):
     @override
     async def cli_cleanup(cls, id: str | None) -> None:
         """Nothing to do: no sandbox outlives the process that started it."""
+
+
+@contextmanager
+def _copy(file: int) -> Iterator[int]:
+    copy = os.dup(file)
+    try:
+        yield copy
+    finally:
+        os.close(copy)
 
 
 async def _send(line: socket.socket, message: object, files: Sequence[int] = ()) -> None:

@@ -4,8 +4,6 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 HEADROOM = 32
 """Processes that the control group allows beyond those of the agent, so that the host can always start one."""
@@ -13,12 +11,14 @@ HEADROOM = 32
 _WANTED = ("memory", "pids")
 
 
-@dataclass(frozen=True)
 class _Hierarchy:
-    version: int
-    controllers: frozenset[str]
-    own: Path
-    top: Path
+    """One mounted hierarchy: which of the wanted controllers it has, our own group in it, and its top."""
+
+    def __init__(self, version: int, controllers: frozenset[str], own: str, top: str) -> None:
+        self.version = version
+        self.controllers = controllers
+        self.own = own
+        self.top = top
 
 
 def _hierarchies(mounts: str, own: str) -> list[_Hierarchy]:
@@ -50,27 +50,38 @@ def _hierarchies(mounts: str, own: str) -> list[_Hierarchy]:
         if path is None or not (root == "/" or path == root or path.startswith(root + "/")):
             continue
         within = path if root == "/" else path[len(root) :]
-        place = Path(top + within) if within != "/" else Path(top)
+        place = top + within if within != "/" else top
         if version == 2:
-            controllers = _words(place / "cgroup.controllers") & frozenset(_WANTED)
+            controllers = _words(place + "/cgroup.controllers") & frozenset(_WANTED)
         elif not controllers:
             continue
-        found.append(_Hierarchy(version, controllers, place, Path(top)))
+        found.append(_Hierarchy(version, controllers, place, top))
     return found
 
 
-def _words(path: Path) -> frozenset[str]:
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _words(path: str) -> frozenset[str]:
     try:
-        return frozenset(path.read_text().split())
+        return frozenset(_read(path).split())
     except OSError:
         return frozenset()
 
 
-def _write(path: Path, value: str) -> bool:
+def _write(path: str, value: str) -> bool:
     try:
-        path.write_text(value)
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        os.write(file, value.encode())
+    except OSError:
+        return False
+    finally:
+        os.close(file)
     return True
 
 
@@ -82,7 +93,8 @@ def _session() -> str:
 def _started(pid: int) -> int:
     """When a process started, in the kernel's ticks; 0 if it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[19])
     except (OSError, IndexError):
         return 0
 
@@ -97,21 +109,21 @@ def _stale(name: str) -> bool:
     return _started(int(parts[2])) != int(parts[3])
 
 
-def _sweep(place: Path) -> None:
+def _sweep(place: str) -> None:
     """Remove what keepers that were themselves killed left in ``place``, with every process in it."""
     with suppress(OSError):
-        for entry in [entry for entry in place.iterdir() if _stale(entry.name)]:
-            inner = [child for child in entry.iterdir() if child.is_dir()]
-            for directory in [*inner, entry]:
+        for stale in [f"{place}/{name}" for name in os.listdir(place) if _stale(name)]:
+            inner = [child.path for child in os.scandir(stale) if child.is_dir()]
+            for directory in [*inner, stale]:
                 _kill(directory)
                 with suppress(OSError):
-                    directory.rmdir()
+                    os.rmdir(directory)
 
 
-def _kill(directory: Path) -> None:
-    if _write(directory / "cgroup.kill", "1"):
+def _kill(directory: str) -> None:
+    if _write(directory + "/cgroup.kill", "1"):
         return
-    for pid in _words(directory / "cgroup.procs"):
+    for pid in _words(directory + "/cgroup.procs"):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(int(pid), signal.SIGKILL)
 
@@ -119,11 +131,15 @@ def _kill(directory: Path) -> None:
 class Group:
     """The control group of one sandbox, one directory in each hierarchy that is used."""
 
-    def __init__(self, directories: Iterable[Path]) -> None:
+    def __init__(self, directories: Iterable[str]) -> None:
         self._directories = list(directories)
 
     def bound(self, memory: int, pids: int) -> None:
-        """Set the bounds: bytes, and processes of the agent."""
+        """Set the bounds: bytes, and processes of the agent.
+
+        Raises:
+            OSError: One cannot be set.
+        """
         for directory in self._directories:
             for name, value in {
                 "pids.max": str(pids + HEADROOM),
@@ -132,13 +148,15 @@ class Group:
                 "memory.limit_in_bytes": str(memory),
                 "memory.memsw.limit_in_bytes": str(memory),
             }.items():
-                if (directory / name).exists():
-                    (directory / name).write_text(value)
+                path = f"{directory}/{name}"
+                if os.path.exists(path) and not _write(path, value):
+                    raise OSError(f"{path} cannot be set")
 
     def enter(self) -> None:
         """Move the calling process in."""
         for directory in self._directories:
-            (directory / "cgroup.procs").write_text("0")
+            if not _write(directory + "/cgroup.procs", "0"):
+                raise OSError(f"{directory} cannot be entered")
 
     def kill(self) -> None:
         """Kill everything in it. Bounds are lifted first: under a bound a storm dies ten times slower."""
@@ -148,8 +166,7 @@ class Group:
                 "memory.max": "max",
                 "memory.limit_in_bytes": "-1",
             }.items():
-                if (directory / name).exists():
-                    _write(directory / name, value)
+                _write(f"{directory}/{name}", value)
         for directory in self._directories:
             _kill(directory)
 
@@ -157,7 +174,7 @@ class Group:
         """Remove the directories; False while a process is left in one."""
         for directory in list(self._directories):
             try:
-                directory.rmdir()
+                os.rmdir(directory)
             except FileNotFoundError:
                 pass
             except OSError:
@@ -175,9 +192,9 @@ class Cgroups:
 
     def __init__(self) -> None:
         self.bounds: dict[str, str] = {}
-        self._places: list[Path] = []
+        self._places: list[str] = []
         self._count = 0
-        mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+        mounts, own = _read("/proc/self/mountinfo"), _read("/proc/self/cgroup")
         # v1 first: a controller that v1 has is not in v2. There v2 is still of use, for its cgroup.kill.
         for hierarchy in sorted(_hierarchies(mounts, own), key=lambda one: one.version):
             place = self._settle(hierarchy)
@@ -186,52 +203,54 @@ class Cgroups:
                 for name in hierarchy.controllers:
                     self.bounds.setdefault(name, f"cgroup v{hierarchy.version}")
 
-    def _settle(self, hierarchy: _Hierarchy) -> Path | None:
+    def _settle(self, hierarchy: _Hierarchy) -> str | None:
         for place in _upwards(hierarchy) if hierarchy.version == 2 else [hierarchy.own]:
-            if not os.access(place, os.W_OK) or not os.access(place / "cgroup.procs", os.W_OK):
+            if not os.access(place, os.W_OK) or not os.access(place + "/cgroup.procs", os.W_OK):
                 continue
             if hierarchy.version == 2 and not _offer(place, hierarchy.controllers):
                 continue
             _sweep(place)
-            session = place / _session()
+            session = f"{place}/{_session()}"
             try:
-                session.mkdir(exist_ok=True)
+                os.mkdir(session)
+            except FileExistsError:
+                pass
             except OSError:
                 continue
             if hierarchy.version == 2 and not _offer(session, hierarchy.controllers):
-                session.rmdir()
+                os.rmdir(session)
                 continue
             return session
         return None
 
-    def open(self, memory: int, pids: int) -> Group:
-        """Make a control group with these bounds (bytes; processes of the agent)."""
+    def open(self) -> Group | None:
+        """Make a control group, as yet without bounds; None where none can be made."""
+        if not self.bounds:
+            return None
         self._count += 1
-        group = Group(place / str(self._count) for place in self._places)
         for place in self._places:
-            (place / str(self._count)).mkdir()
-        group.bound(memory, pids)
-        return group
+            os.mkdir(f"{place}/{self._count}")
+        return Group(f"{place}/{self._count}" for place in self._places)
 
     def close(self) -> None:
         """Remove this keeper's own directories."""
         for place in self._places:
             with suppress(OSError):
-                place.rmdir()
+                os.rmdir(place)
 
 
-def _upwards(hierarchy: _Hierarchy) -> Iterator[Path]:
+def _upwards(hierarchy: _Hierarchy) -> Iterator[str]:
     """Our own group and those around it: in v2 a group with processes in it cannot have bounded children."""
     place = hierarchy.own
     yield place
-    while place != hierarchy.top and hierarchy.top in place.parents:
-        place = place.parent
+    while place.startswith(hierarchy.top + "/"):
+        place = os.path.dirname(place)
         yield place
 
 
-def _offer(place: Path, controllers: frozenset[str]) -> bool:
+def _offer(place: str, controllers: frozenset[str]) -> bool:
     """Let the children of a v2 group use these controllers."""
-    missing = controllers - _words(place / "cgroup.subtree_control")
+    missing = controllers - _words(place + "/cgroup.subtree_control")
     return not missing or _write(
-        place / "cgroup.subtree_control", " ".join("+" + name for name in sorted(missing))
+        place + "/cgroup.subtree_control", " ".join("+" + name for name in sorted(missing))
     )

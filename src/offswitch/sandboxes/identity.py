@@ -2,9 +2,7 @@
 
 import errno
 import os
-import random
 import socket
-from pathlib import Path
 
 from offswitch.sandboxes.errors import SandboxUnavailable
 
@@ -14,7 +12,8 @@ _FIRST, _COUNT = 2_000_000_000, 1 << 20
 
 def _range() -> tuple[int, int]:
     """First uid and how many, within what this user namespace maps."""
-    mapped = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    with open("/proc/self/uid_map") as text:
+        mapped = [tuple(map(int, line.split())) for line in text]
     if any(inside <= _FIRST and inside + count >= _FIRST + _COUNT for inside, _, count in mapped):
         return _FIRST, _COUNT
     inside, _, count = max(mapped, key=lambda entry: entry[0] + entry[2])
@@ -39,7 +38,8 @@ def claim() -> tuple[int, socket.socket]:
         SandboxUnavailable: No uid is free.
     """
     first, count = _range()
-    start = random.randrange(count)  # noqa: S311 - only to meet few others, who may live in another network namespace
+    # From anywhere, for those in another network namespace have names of their own and are not seen.
+    start = int.from_bytes(os.urandom(8), "big") % count
     for offset in range(min(count, 4096)):
         uid = first + (start + offset) % count
         holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)

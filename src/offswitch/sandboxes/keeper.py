@@ -18,7 +18,6 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from offswitch.sandboxes import kernel, wire
 from offswitch.sandboxes.cgroups import Cgroups, Group
@@ -28,19 +27,21 @@ _PATIENCE = 5.0
 """Seconds that a warden without a control group has to end by itself."""
 
 
-@dataclass
 class _Charge:
-    """One sandbox: its warden, its control group, and a copy of the warden's socket.
+    """One sandbox: its warden, its control group, and a copy of the warden's socket to the host.
 
     The host sees the socket end only when the warden has ended *and* the keeper has let go of its copy, which it
     does when everything of the sandbox is removed.
+
+    A warden that waits for its sandbox (the spare) has the keeper at the other end of ``line`` instead.
     """
 
-    warden: int
-    line: socket.socket
-    group: Group | None
-    ending: float | None = None
-    ended: bool = False
+    def __init__(self, warden: int, line: socket.socket, group: Group | None) -> None:
+        self.warden = warden
+        self.line = line
+        self.group = group
+        self.ending: float | None = None
+        self.ended = False
 
 
 class Keeper:
@@ -60,11 +61,18 @@ class Keeper:
             # A stop of the host's group is the host's to answer; the keeper ends when the host has.
             signal.signal(number, signal.SIG_IGN)
         self._cgroups = Cgroups()
+        self._spare: _Charge | None = None
+        self._spare_soon = True
 
     def run(self) -> None:
         """Serve until the host is gone and nothing is left."""
         while self._host is not None or self._charges:
             waiting = any(charge.ending is not None for charge in self._charges.values())
+            if self._spare_soon and self._host is not None and not waiting and not self._poll.poll(0):
+                # Only when nothing else is to be done.
+                self._spare_soon = False
+                with suppress(OSError):
+                    self._spare = self._fork()
             for file, _ in self._poll.poll(2 if waiting else None):
                 if file == self._wake:
                     with suppress(BlockingIOError):
@@ -84,33 +92,61 @@ class Keeper:
             self._poll.unregister(self._host)
             self._host.close()
             self._host = None
+            if self._spare is not None:
+                self._drop(self._spare)
+                self._spare = None
             for charge in self._charges.values():
                 self._end(charge)
             return
         plan, (line,) = message
         self._start(plan, socket.socket(fileno=line))
 
-    def _start(self, plan: dict[str, object], line: socket.socket) -> None:
-        group = None
-        if self._cgroups.bounds:
+    def _start(self, plan: dict[str, int], line: socket.socket) -> None:
+        for _ in range(2):
+            spare, self._spare = self._spare or self._fork(), None
             try:
-                group = self._cgroups.open(int(str(plan["memory"])), int(str(plan["pids"])))
+                if spare.group is not None:
+                    spare.group.bound(plan["memory"], plan["pids"])
+                wire.send(spare.line, plan, [line.fileno()])
             except OSError as error:
-                with suppress(OSError):
-                    wire.send(line, ("failed", f"no control group could be made: {error}"))
-                line.close()
-                return
+                problem = error
+                self._drop(spare)
+                continue
+            spare.line.close()
+            spare.line = line
+            self._charges[line.fileno()] = spare
+            # What the host says on it is for the warden; only the end of the host's side is for us, too.
+            self._poll.register(line, select.POLLRDHUP)
+            self._spare_soon = True
+            return
+        with suppress(OSError):
+            wire.send(line, ("failed", f"the sandbox could not be started: {problem}"))
+        line.close()
+
+    def _fork(self) -> _Charge:
+        """Start a warden that waits for its sandbox.
+
+        One is kept in stock: to enter a control group takes some 10 ms, for the kernel waits there for all its
+        processors.
+        """
+        group = self._cgroups.open()
+        ours, theirs = wire.pair()
         keeper = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
-                Warden(line, plan, group, dict(self._cgroups.bounds), keeper).run()
+                Warden(theirs, group, dict(self._cgroups.bounds), keeper).run()
             finally:
                 os._exit(0)
-        self._charges[line.fileno()] = _Charge(pid, line, group)
-        # POLLIN is left out: what the host says to the warden is not for us. The end of its side is.
-        self._poll.register(line, select.POLLRDHUP)
+        theirs.close()
+        return _Charge(pid, ours, group)
+
+    def _drop(self, spare: _Charge) -> None:
+        """End a warden that got no sandbox."""
+        os.kill(spare.warden, signal.SIGKILL)
+        self._charges[spare.line.fileno()] = spare
+        self._end(spare)
 
     def _end(self, charge: _Charge) -> None:
         if charge.ending is None:
@@ -128,6 +164,9 @@ class Keeper:
                 return
             if pid == 0:
                 return
+            if self._spare is not None and self._spare.warden == pid:
+                self._charges[self._spare.line.fileno()] = self._spare
+                self._spare = None
             for charge in self._charges.values():
                 if charge.warden == pid:
                     charge.ended = True

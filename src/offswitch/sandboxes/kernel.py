@@ -9,7 +9,6 @@ import os
 import signal
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -73,7 +72,8 @@ def rename(name: str) -> None:
     """Set this process's name, and blank its command line, which shows where the host keeps its files."""
     buffer = ctypes.create_string_buffer(name.encode())
     _checked(_libc.prctl(_PR_SET_NAME, buffer, 0, 0, 0))
-    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    with open("/proc/self/stat", "rb") as stat:
+        fields = stat.read().rpartition(b")")[2].split()
     start, end = int(fields[45]), int(fields[46])
     if 0 < start < end:
         ctypes.memset(start, 0, end - start)

@@ -13,7 +13,6 @@ so that nothing inside can see it, signal it or trace it, while a command costs 
 """
 
 import errno
-import json
 import os
 import resource
 import select
@@ -23,12 +22,15 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from offswitch.sandboxes import identity, kernel, wire
 from offswitch.sandboxes.cgroups import Group
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.errors import SandboxUnavailable
+
+TYPE_CHECKING = False  # see ``wire``
+if TYPE_CHECKING:
+    from typing import Any
 
 _LINE = 4096
 """Longest console line and request, in bytes."""
@@ -54,24 +56,17 @@ class Warden:
     """Starts, serves and ends one sandbox.
 
     Args:
-        host: Socket to the host process.
-        plan: What to start: ``bwrap``, ``arguments``, ``tmpfs``, ``home``, ``memory``, ``pids``, ``file_size``,
-            ``inodes``.
+        keeper_line: Socket to the keeper, which sends what to start (``bwrap``, ``arguments``, ``tmpfs``, ``home``,
+            ``memory``, ``pids``, ``file_size``, ``inodes``) with a socket to the host process.
         group: Control group to enter first, if there is one.
         bounds: What bounds memory and processes.
         keeper: Pid of the keeper, with which the warden ends.
     """
 
     def __init__(
-        self,
-        host: socket.socket,
-        plan: dict[str, Any],
-        group: Group | None,
-        bounds: dict[str, str],
-        keeper: int,
+        self, keeper_line: socket.socket, group: Group | None, bounds: dict[str, str], keeper: int
     ) -> None:
-        self._host = host
-        self._plan = plan
+        self._keeper_line = keeper_line
         self._group = group
         self._bounds = bounds
         self._keeper = keeper
@@ -90,8 +85,21 @@ class Warden:
 
     def run(self) -> None:
         """Live as long as the sandbox."""
+        problem: Exception | None = None
         try:
             self._prepare()
+        except (OSError, SandboxUnavailable) as error:
+            problem = error
+        message = wire.receive(self._keeper_line)
+        if message is None:
+            return
+        self._keeper_line.close()
+        self._plan, (host,) = message
+        self._host = socket.socket(fileno=host)
+        try:
+            if problem is not None:
+                raise problem
+            self._limits = [(which, _at_most(which, limit)) for which, limit in self._rlimits()]
             init, root = self._start()
             self._enter()
             wire.send(self._host, ("ready", self._bounds), [init, root])
@@ -126,15 +134,15 @@ class Warden:
         kernel.rename("sh")
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        host, null = self._host.detach(), os.open(os.devnull, os.O_RDWR)
+        line, null = self._keeper_line.detach(), os.open(os.devnull, os.O_RDWR)
         for target in (0, 1, 2):
             os.dup2(null, target)
-        low = os.dup2(host, 3, inheritable=False) if host != 3 else host
+        low = os.dup2(line, 3, inheritable=False) if line != 3 else line
         for file in map(int, os.listdir("/proc/self/fd")):
             if file > low:
                 with suppress(OSError):
                     os.close(file)
-        self._host = socket.socket(fileno=low)
+        self._keeper_line = socket.socket(fileno=low)
         if self._group is not None:
             self._group.enter()
         # The kernel, when the host is out of memory, is to take the sandbox and not the host.
@@ -147,7 +155,6 @@ class Warden:
             os.setgroups([])
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
-        self._limits = [(which, _at_most(which, limit)) for which, limit in self._rlimits()]
         kernel.leave_keyrings()
         kernel.close_to_tracers()
         kernel.die_with(self._keeper)
@@ -202,7 +209,8 @@ class Warden:
             if sign.readline() != b"up\n":
                 why = said.read(2000).decode("utf-8", "replace").strip().splitlines()
                 raise _CannotStart("bubblewrap: " + (why[-1] if why else "the sandbox ended as it started"))
-        pid = int(json.loads(about)["child-pid"])
+        # The rest of this JSON is not wanted, nor is a parser's memory.
+        pid = int(about.partition(b'"child-pid":')[2].partition(b",")[0].strip(b" \n}"))
         # A directory of /proc stands for one process for ever, where a pid may be given to another. Nothing of
         # the agent runs yet, so the init, which has just answered, is still this process.
         directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -414,7 +422,7 @@ class Warden:
 
     # Commands
 
-    def _command(self, verb: str, values: list[Any], files: list[int]) -> None:
+    def _command(self, verb: str, values: "list[Any]", files: list[int]) -> None:
         leash, *streams = files
         line = socket.socket(fileno=leash)
         try:
@@ -447,7 +455,7 @@ class Warden:
             line.send(b"exit %d" % os.waitstatus_to_exitcode(status))
         line.close()
 
-    def _be(self, verb: str, values: list[Any], line: socket.socket, streams: list[int]) -> None:
+    def _be(self, verb: str, values: "list[Any]", line: socket.socket, streams: list[int]) -> None:
         """Be a command, in the forked child."""
         os.setsid()
         for which, limit in self._limits:

@@ -9,7 +9,10 @@ import marshal
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
+
+TYPE_CHECKING = False  # what typing calls by this name; its import would cost each warden memory
+if TYPE_CHECKING:
+    from typing import Any
 
 _INLINE = 32 * 1024
 _MOST_FILES = 8
@@ -30,7 +33,7 @@ def in_memory(content: bytes, *, inheritable: bool = False) -> int:
     return file
 
 
-def send(to: socket.socket, value: Any, files: Sequence[int] = ()) -> None:
+def send(to: socket.socket, value: "Any", files: Sequence[int] = ()) -> None:
     """Send a value and some open files.
 
     A large value travels in memory of its own, so that its size does not meet the socket's bound.
@@ -55,7 +58,7 @@ def _send(to: socket.socket, data: bytes, files: Sequence[int]) -> None:
     to.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
 
 
-def receive(source: socket.socket) -> tuple[Any, list[int]] | None:
+def receive(source: socket.socket) -> "tuple[Any, list[int]] | None":
     """Receive one value with its open files (closed on exec); None once the other end is closed.
 
     Raises:
