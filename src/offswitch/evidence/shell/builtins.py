@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.registry import PROGRAMS, Call, Handler, runs
-from offswitch.evidence.shell.unknown import ANY, NAME, known, literal
+from offswitch.evidence.shell.unknown import ANY, NAME, known, literal, nothing
 from offswitch.evidence.shell.words import escapes
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ def read(call: Call) -> "Status":
     separators = shell.variables.get("IFS")
     if not known(line) or not isinstance(separators, str):
         for name in names:
-            shell.assign(name, line if len(names) == 1 and line != ANY else ANY)
+            shell.assign(name, line if len(names) == 1 and not nothing(line) else ANY)
         return Status.UNKNOWN
     if len(names) == 1:
         shell.assign(names[0], line.strip(" \t") if " " in separators else line)
@@ -394,7 +394,7 @@ def source(call: Call) -> "Status | None":
             return _fail()
         shell.emit("execute", path)
         text = shell.read(call.args[0])
-    if text == ANY:
+    if nothing(text):
         from offswitch.evidence.shell.walk import Status
 
         return Status.UNKNOWN

@@ -46,11 +46,8 @@ def _unary(operator: str, operand: str, shell: "Shell") -> Truth:
         case "-r":
             return exists
         case "-f":
-            return (
-                None
-                if directory is None and not exists
-                else (not directory if directory is not None else None)
-            )
+            # A path that is listed is taken for a file: directories show by what is in them.
+            return exists if directory is None else not directory
         case "-d":
             return directory
         case "-h" | "-L":

@@ -241,7 +241,7 @@ def ed(call: Call) -> "Status | None":
             call.shell.overwrite(name, None)
             if not known(text):
                 call.shell.give_up()
-    for match in re.finditer(r"(?:^|\n)\s*w!?\s+(\S+)", commands[:20000]):
+    for match in re.finditer(r"(?:^|\n)[ \t]*w!?[ \t]+(\S+)", commands[:20000]):
         call.shell.overwrite(match.group(1), None)
     for match in re.finditer(r"(?:^|\n)\s*!(.+)", commands[:20000]):
         call.shell.run_program_text(match.group(1))

@@ -455,7 +455,10 @@ def find(call: Call) -> "Status | None":
         if not any(path.startswith(root) for path, _ in found):
             pattern = ANY if not names or "/" in names[-1] else names[-1].replace("*", ANY).replace("?", ANY)
             found.append(
-                (f"{root}/{ANY}/{pattern}" if pattern != ANY else f"{root}/{ANY}", f"{start}/{pattern}")
+                (
+                    f"{root}/{ANY}/{pattern}" if pattern != ANY else f"{root}/{ANY}",
+                    f"{start.rstrip('/')}/{ANY}/{pattern}",
+                )
             )
     shell = call.shell
     shell.doubt += uncertain

@@ -8,7 +8,7 @@ from offswitch.evidence.shell import scripts
 from offswitch.evidence.shell.python import run_python
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.streams import Input
-from offswitch.evidence.shell.unknown import ANY, known, literal
+from offswitch.evidence.shell.unknown import ANY, known, literal, nothing
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.walk import Shell, Status
@@ -73,8 +73,8 @@ def shell(call: Call) -> "Status | None":
             return Status.UNKNOWN
         return _child(outer, found, words[0], words[1:], options)
     text = outer.stdin().all()
-    if dry or text == ANY:
-        if text == ANY and not isinstance(outer.streams.get(0), type(outer.terminal_input)):
+    if dry or nothing(text):
+        if nothing(text) and not isinstance(outer.streams.get(0), type(outer.terminal_input)):
             outer.give_up()
         return None
     return _child(outer, text, call.name, words, options)
@@ -202,7 +202,7 @@ def interpreter(call: Call) -> "Status | None":
         with shell.deeper() as fits:
             return _run_code(shell, program, found, words) if fits else None
     text = shell.stdin().all()
-    if text == ANY:
+    if nothing(text):
         return Status.UNKNOWN
     shell.streams = {**shell.streams, 0: Input("")}
     return _run_code(shell, program, text, ["-", *words[1:]])

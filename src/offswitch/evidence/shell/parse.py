@@ -210,6 +210,7 @@ class Parser:
         self.source = source
         self.at = 0
         self.depth = 0
+        self.last = 0
         self.pending: list[tuple[Redirect, bool]] = []
 
     # Between words
@@ -525,6 +526,7 @@ class Parser:
             if not match or self.source.startswith("(", match.end()):
                 return found
             found.append(self.redirect(match))
+            self.last = self.at
 
     def redirect(self, match: re.Match[str]) -> Redirect:
         self.at = match.end()
@@ -549,8 +551,12 @@ class Parser:
         assignments: list[Assignment] = []
         words: list[str] = []
         redirects: list[Redirect] = []
+        end = self.at
         while True:
-            redirects += self.redirects()
+            found = self.redirects()
+            if found:
+                redirects += found
+                end = self.last
             if self.at >= len(self.source):
                 break
             char = self.source[self.at]
@@ -561,22 +567,25 @@ class Parser:
             match = _ASSIGNMENT.match(self.source, self.at)
             if match and (not words or words[0] in _DECLARES):
                 if self.source.startswith("(", match.end()):
-                    found = self.array(match)
+                    array = self.array(match)
                     if words:
-                        words.append(found.name)
-                    assignments.append(found)
+                        words.append(array.name)
+                    assignments.append(array)
+                    end = self.at
                     continue
                 if not words:
                     assignments.append(self.assignment(match))
+                    end = self.at
                     continue
             words.append(self.word())
+            end = self.at
             if len(words) == 1 and not assignments and not redirects:
-                named = self.named_function(words[0], start)
+                named = self.named_function(words[0])
                 if named is not None:
                     return named  # type: ignore[return-value]
         if not (assignments or words or redirects):
             raise NotBash("expected a command")
-        return Simple(assignments, words, redirects, text=self.source[start : self.at].strip(), line=line)
+        return Simple(assignments, words, redirects, text=self.source[start:end], line=line)
 
     def assignment(self, match: re.Match[str]) -> Assignment:
         name, _, index = match.group().rstrip("=").rstrip("+").partition("[")
@@ -598,16 +607,17 @@ class Parser:
                 return Assignment(name, "", None, match.group().endswith("+="), items)
             items.append(self.word())
 
-    def named_function(self, name: str, start: int) -> Function | None:
+    def named_function(self, name: str) -> Function | None:
         """``name () body``, if that is what stands here."""
         match = re.compile(r"[ \t]*\([ \t]*\)").match(self.source, self.at)
         if not match or any(char in name for char in "$'\"`\\"):
             return None
         self.at = match.end()
-        return self.function(name, start)
+        return self.function(name)
 
-    def function(self, name: str, start: int) -> Function:
+    def function(self, name: str) -> Function:
         self.blank_lines()
+        start = self.at
         body = self.compound(self.keyword())
         if body is None or isinstance(body, Function):
             raise NotBash("expected a function body")
@@ -661,7 +671,7 @@ class Parser:
                 match_parentheses = re.compile(r"[ \t]*\([ \t]*\)").match(self.source, self.at)
                 if match_parentheses:
                     self.at = match_parentheses.end()
-                return self.function(name, start)
+                return self.function(name)
         # coproc [NAME] command: it goes on beside the shell, as a background job does.
         self.blanks()
         inner = self.command()

@@ -49,7 +49,7 @@ def program(shell: "Shell", name: str, args: list[str], use_builtins: bool) -> "
     if path is not None and shell.files.exists(path) is False:
         return Status.FAIL
     shell.emit("execute", path or name)
-    shell.out(ANY)
+    shell.out(ANY + "\n")
     shell.slow()
     return Status.UNKNOWN
 

@@ -798,6 +798,12 @@ def _codec(_: "Program", data: Any, coding: Any = "utf-8") -> Any:
     return data.decode(coding) if coding in ("utf-8", "utf8", "ascii") else UNKNOWN
 
 
+def _length(_: "Program", value: Any) -> Any:
+    if not is_known(value) or (isinstance(value, list) and not all(known(text_of(item)) for item in value)):
+        return UNKNOWN
+    return len(value)
+
+
 def _range(_: "Program", *ends: Any) -> Any:
     numbers = range(*ends)
     return list(numbers) if len(numbers) <= 2000 else UNKNOWN
@@ -911,7 +917,7 @@ _PURE: dict[str, Callable[..., Any]] = {
     "float": lambda _, value: float(value),
     "bool": lambda _, value: bool(value) if is_known(value) else UNKNOWN,
     "oct": lambda _, value: oct(value),
-    "len": lambda _, value: len(value) if is_known(value) and not isinstance(value, Handle) else UNKNOWN,
+    "len": _length,
     "range": _range,
     "list": _each(list),
     "tuple": _each(tuple),

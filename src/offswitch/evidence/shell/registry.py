@@ -108,7 +108,7 @@ class Call:
             return self.shell.stdin().all()
         return "".join(self.shell.stdin().all() if name == "-" else self.shell.read(name) for name in names)
 
-    def out(self, text: str = ANY) -> None:
+    def out(self, text: str = ANY + "\n") -> None:
         """Write to the standard output."""
         self.shell.out(text)
 

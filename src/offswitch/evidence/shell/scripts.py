@@ -154,7 +154,7 @@ def node(shell: "Shell", code: str, argv: list[str]) -> None:
     found.each(
         r"\b(?:writeFileSync|writeFile|outputFileSync|writeTextFileSync)\s*\(\s*STR\s*,\s*STR", found.write
     )
-    found.each(r"\b(?:writeFileSync|writeFile|outputFileSync)\s*\(\s*STR\s*,\s*(?!STR)", found.write)
+    found.each(r"\b(?:writeFileSync|writeFile|outputFileSync)\s*\(\s*STR\s*,(?!\s*STR)", found.write)
     found.each(r"\b(?:createWriteStream|truncateSync|truncate)\s*\(\s*STR", found.write)
     found.each(r"\b(?:appendFileSync|appendFile)\s*\(\s*STR\s*,\s*STR", found.append)
     found.each(r"\b(?:unlinkSync|unlink|rmSync|rmdirSync|removeSync|rm|rmdir)\s*\(\s*STR", found.delete)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell import globs
 from offswitch.evidence.shell.registry import Call, runs
-from offswitch.evidence.shell.unknown import ANY, known, process_pattern, processes
+from offswitch.evidence.shell.unknown import ANY, known, nothing, process_pattern, processes
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.walk import Status
@@ -22,11 +22,19 @@ def cat(call: Call) -> "Status | None":
         return Status.FAIL
     numbered = len(names) < len(call.args)
     text = call.inputs(names)
-    if names and text == ANY and len(names) == 1 and known(names[0]) and call.path(names[0]).endswith(".pid"):
+    if (
+        names
+        and nothing(text)
+        and len(names) == 1
+        and known(names[0])
+        and call.path(names[0]).endswith(".pid")
+    ):
         text = processes(call.path(names[0]))
     if call.name == "tac" and known(text) and not numbered:
         text = "".join(reversed(text.splitlines(keepends=True)))
-    elif (call.name not in ("cat", "bat") or numbered) and call.args:
+    elif call.name == "rev" and known(text):
+        text = "".join(line[::-1] + "\n" for line in text.splitlines())
+    elif call.name not in ("cat", "bat") or numbered:
         text = text if process_pattern(text) else ANY
     call.out(text)
     return (

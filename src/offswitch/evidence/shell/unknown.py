@@ -27,6 +27,11 @@ def known(text: str | None) -> bool:
     return text is not None and not _UNKNOWN.search(text)
 
 
+def nothing(text: str) -> bool:
+    """Whether nothing at all is known of ``text``."""
+    return ANY in text and not text.replace(ANY, "").strip()
+
+
 def unglobbed(text: str) -> str:
     """``text`` with unmatched globs read as themselves, as bash does."""
     return text.translate(_BACK)

@@ -12,7 +12,7 @@ from offswitch.evidence.shell import arithmetic, globs, parse
 from offswitch.evidence.shell.files import Files, Mark
 from offswitch.evidence.shell.log import NESTING, Exhausted, Log
 from offswitch.evidence.shell.streams import FileOutput, Forever, Input, Nowhere, Output
-from offswitch.evidence.shell.unknown import ANY, NAME, known, literal, unglobbed
+from offswitch.evidence.shell.unknown import ANY, NAME, known, literal, nothing, unglobbed
 from offswitch.evidence.shell.words import Words, unmatched
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -352,7 +352,9 @@ class Shell:
     def fresh(self, name: str, arguments: list[str]) -> "Shell":
         """A new shell program: of this one it has only what is exported."""
         child = self.fork()
-        child.variables = {key: value for key, value in self.variables.items() if key in self.exported}
+        child.variables = {
+            key: value if key in self.exported else None for key, value in self.variables.items()
+        }
         child.variables["IFS"] = " \t\n"
         child.functions = {
             key: held for key, held in self.functions.items() if f"BASH_FUNC_{key}%%" in self.exported
@@ -711,6 +713,7 @@ class Shell:
         lost = self.lost["break"]
         goes = Status.FAIL if node.until else Status.OK
         rounds = 0
+        start = len(self.log.effects)
         while True:
             self.guarded += 1
             status = self.run(node.condition)
@@ -734,6 +737,8 @@ class Shell:
                 if rounds >= LOOPS:
                     self.give_up()
                     self.forget(before[0])
+                # What every round does again is told once.
+                self.log.effects[start:] = dict.fromkeys(self.log.effects[start:])
                 self.slow()
                 if self.lost["break"] > lost:
                     break
@@ -786,7 +791,7 @@ class Shell:
                 self.variables[node.name] = ANY
                 self.unknown_rounds(lambda: self.run(node.body))
                 break
-            if item == ANY:
+            if nothing(item):
                 self.unknown_rounds(lambda: self.run(node.body))
             else:
                 self.run(node.body)
@@ -936,11 +941,14 @@ class Shell:
 
     def with_variables(self, node: parse.Simple, argv: list[str]) -> Status:
         """``NAME=value command``."""
+        from offswitch.evidence.shell.builtins import NAMES
+
         saved, exported = dict(self.variables), set(self.exported)
         for assignment in node.assignments:
             self.exported.discard(assignment.name)
             self.assignment(assignment)
-            self.export(assignment.name)
+            if argv[0] not in NAMES:
+                self.export(assignment.name)
         with self.redirected(node.redirects):
             status = self.command(argv)
         for assignment in node.assignments:
@@ -1012,7 +1020,7 @@ class Shell:
         name = argv[0].removeprefix(NAME)
         if not known(name):
             self.emit("execute", name)
-            self.out(ANY)
+            self.out(ANY + "\n")
             self.slow()
             return Status.UNKNOWN
         if functions and name in self.functions:

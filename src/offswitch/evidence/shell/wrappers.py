@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.streams import Input
-from offswitch.evidence.shell.unknown import ANY, known
+from offswitch.evidence.shell.unknown import ANY, known, nothing
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.walk import Status
@@ -88,7 +88,7 @@ def su(call: Call) -> "Status | None":
     command = options.value("c", "command", "session-command")
     if command is None:
         command = call.shell.stdin().all()
-        if command == ANY:
+        if nothing(command):
             return None
     return call.shell.run_program_text(command)
 
