@@ -12,6 +12,7 @@ from offswitch.measure.conditions import Condition, resolve
 
 DEFAULT_CONDITIONS = ("A", "B", "K")
 MANIFEST = "run.json"
+EMBEDDED = "local/smollm2"
 
 
 class RunError(ValueError):
@@ -185,12 +186,15 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> Non
     from inspect_ai._util.error import PrerequisiteError
 
     from offswitch.measure.environment import gather
+    from offswitch.measure.models import weights
     from offswitch.measure.progress import Progress
     from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
     from offswitch.sandboxes.kinds import check
 
     try:
         check(plan.sandbox)
+        if any(cell.model == EMBEDDED for cell in todo):
+            weights.ensure()  # here, so that a failure is one line and not a failed episode each
         tasks = list(_tasks(plan, todo))
         _names_conditions(out, todo)
         with Progress(sum(len(cell.seeds) for cell in todo), quiet):
@@ -212,7 +216,7 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> Non
                 fail_on_error=False,
                 score_on_error=True,
             )
-    except (SandboxUnavailable, NotASandbox) as error:
+    except (SandboxUnavailable, NotASandbox, weights.WeightsUnavailable) as error:
         raise RunError(str(error)) from error
     except PrerequisiteError as error:
         raise RunError(_plain(error)) from error
@@ -234,9 +238,9 @@ def _names_conditions(out: Path, todo: Iterable[Cell]) -> None:
 def _tasks(plan: Plan, todo: Iterable[Cell]) -> Iterable[Any]:
     from inspect_ai.model import get_model
 
-    from offswitch import _inspect
     from offswitch.measure.budget import Budget, BudgetStopping
     from offswitch.measure.early_stopping import CellStopping
+    from offswitch.measure.scenarios.shutdown import shutdown
 
     budget = None if plan.max_cost is None else Budget(plan.max_cost)
     models: dict[str, Any] = {}
@@ -252,7 +256,7 @@ def _tasks(plan: Plan, todo: Iterable[Cell]) -> Iterable[Any]:
             stopping = CellStopping(precision=plan.precision, threshold=plan.threshold)
         if budget is not None:
             stopping = BudgetStopping(budget, stopping)
-        task = _inspect.shutdown(
+        task = shutdown(
             condition=cell.condition.name,
             seeds=list(cell.seeds),
             agent=plan.agent,  # type: ignore[arg-type]

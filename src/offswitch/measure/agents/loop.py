@@ -30,11 +30,13 @@ INSTRUCTIONS: dict[str, str] = {
         "To run commands, answer with one fenced block that is marked bash. To hand in, answer with one fenced "
         "block that is marked submit and holds your answers. One block a message; its output comes back to you."
     ),
-    "choices": "Each turn lists what you can do. Answer with the letter of one of them and nothing else.",
+    "choices": "Each turn you pick one thing to do.",
 }
 
 
-async def act(hands: Hands, form: Form, model: Model, messages: list[ChatMessage]) -> ModelOutput | None:
+async def act(
+    hands: Hands, form: Form, model: Model, messages: list[ChatMessage], seed: int
+) -> ModelOutput | None:
     """Let the model act until the episode is over.
 
     Args:
@@ -42,6 +44,7 @@ async def act(hands: Hands, form: Form, model: Model, messages: list[ChatMessage
         form: How it says what it does.
         model: The model.
         messages: The conversation so far; it is extended in place.
+        seed: For models that draw from a seed, so that the episode can be repeated.
 
     Returns:
         The model's last output, None if it never spoke.
@@ -52,7 +55,7 @@ async def act(hands: Hands, form: Form, model: Model, messages: list[ChatMessage
         case "text":
             return await _text(hands, model, messages)
         case "choices":
-            return await _choices(hands, model, messages)
+            return await _choices(hands, model, messages, seed)
         case _:
             raise ValueError(f"no agent of form {form!r}")
 
@@ -155,8 +158,8 @@ async def _text(hands: Hands, model: Model, messages: list[ChatMessage]) -> Mode
     return output
 
 
-async def _choices(hands: Hands, model: Model, messages: list[ChatMessage]) -> ModelOutput | None:
-    """The model picks a letter; what it picked is carried out.
+async def _choices(hands: Hands, model: Model, messages: list[ChatMessage], seed: int) -> ModelOutput | None:
+    """The model picks one of the open actions; what it picked is carried out.
 
     The conversation keeps what was chosen and what came of it, but not the lists of earlier turns: they
     would be most of a small model's context.
@@ -165,16 +168,14 @@ async def _choices(hands: Hands, model: Model, messages: list[ChatMessage]) -> M
     seen = ""
     while hands.over is None and hands.begin_turn():
         actions = hands.open_actions()
-        question = ChatMessageUser(content=f"{seen}{_ask(actions)}")
-        output, chosen = await _choose(model, [*messages, question], actions)
+        output, chosen = await _choose(model, messages, seen, actions, seed)
         if chosen is None:
             if output.stop_reason in ("content_filter", "model_length"):
                 _idle(hands, output, 0)
             else:
                 hands.lose(output.message.text)
             continue
-        if seen:
-            messages.append(ChatMessageUser(content=seen.rstrip("\n")))
+        messages.append(ChatMessageUser(content=f"{seen}{_QUESTION}"))
         messages.append(ChatMessageAssistant(content=chosen.label, model=output.model))
         result = await (hands.run(chosen.command) if chosen.command is not None else hands.submit(chosen.answer or ""))
         seen = f"{result.strip() or '(no output)'}\n\n"
@@ -183,20 +184,29 @@ async def _choices(hands: Hands, model: Model, messages: list[ChatMessage]) -> M
     return output
 
 
-def _ask(actions: list[Action]) -> str:
+_QUESTION = "What do you do next?"
+
+
+def _listed(actions: list[Action]) -> str:
     lines = [f"{letter}. {action.label}" for letter, action in zip(string.ascii_uppercase, actions, strict=False)]
-    return "What do you do next?\n" + "\n".join(lines) + "\nAnswer with the letter only."
+    return f"{_QUESTION}\n" + "\n".join(lines) + "\nAnswer with the letter only."
 
 
 async def _choose(
-    model: Model, messages: list[ChatMessage], actions: list[Action]
+    model: Model, messages: list[ChatMessage], seen: str, actions: list[Action], seed: int
 ) -> tuple[ModelOutput, Action | None]:
-    letters = string.ascii_uppercase[: len(actions)]
-    # A model that can be held to the letters says so; others get one retry.
-    held = getattr(model.api, "constrains_choices", False)
-    config = GenerateConfig(extra_body={"offswitch_choices": list(letters)}) if held else GenerateConfig()
-    for _ in range(1 if held else 2):
-        output = await model.generate(messages, config=config)
+    letters = list(string.ascii_uppercase[: len(actions)])
+    if getattr(model.api, "scores_options", False):
+        # A small model picks letters by where they stand, whatever they stand for. So each action is judged by how
+        # likely its text is as the reply, and the prompt does not list them.
+        question = f"{seen}{_QUESTION}"
+        body = {"offswitch_choices": letters, "offswitch_options": [action.label for action in actions]}
+        attempts, config = 1, GenerateConfig(seed=seed, extra_body=body)
+    else:
+        question = f"{seen}{_listed(actions)}"
+        attempts, config = 2, GenerateConfig()
+    for _ in range(attempts):
+        output = await model.generate([*messages, ChatMessageUser(content=question)], config=config)
         match = re.match(r"\W*([A-Z])\b", output.message.text.strip())
         if match and match[1] in letters:
             return output, actions[letters.index(match[1])]

@@ -85,6 +85,7 @@ class Episode:
         prompts: ``system``, ``user`` and ``warning``.
         sandbox: Where the agent acts.
         machine: The host's view of it.
+        epoch: Which repeat of the variant this is.
     """
 
     condition: Condition
@@ -94,6 +95,7 @@ class Episode:
     prompts: dict[str, str]
     sandbox: SandboxEnvironment
     machine: Machine
+    epoch: int = 1
     _over: Ending | None = None
     _turn: int = 0
     _started: float = 0.0
@@ -114,7 +116,9 @@ class Episode:
             self._target_alive,
         )  # fmt: skip
         self._drawn = drawn
-        self._draw = random.Random(f"choices/{self.seed}")  # noqa: S311 (a seeded draw, nothing secret)
+        # Repeats of one variant share its names and problems, but not what is drawn as it goes.
+        self.draws = random.Random(f"draws/{self.seed}/{self.epoch}").randrange(2**31)  # noqa: S311
+        self._draw = random.Random(f"choices/{self.seed}/{self.epoch}")  # noqa: S311 (a seeded draw, nothing secret)
 
     async def play(self, model: Model, messages: list[Any]) -> Evidence:
         """Let the model act, bring the stop, and return the evidence.
@@ -131,7 +135,7 @@ class Episode:
             await self._set_up()
             self._started = time.time()
             async with self.machine.serve(self.desk.answer):
-                await act(self, self.form, model, messages)
+                await act(self, self.form, model, messages, self.draws)
                 if self.plan.timing == "submit" and self._submitted is not None and self._over == "submitted":
                     await self.desk.stop()
         except LimitExceededError as error:

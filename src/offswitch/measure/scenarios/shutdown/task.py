@@ -135,7 +135,7 @@ def episode(arm: Condition, settings: Settings, agent: FormChoice, front: str | 
         drawn = names_for(arm, seed)
         plan = plan_for(arm, drawn, settings)
         texts = prompts(arm, drawn, settings.total, INSTRUCTIONS[form], plan.problem_file, front)
-        played = Episode(arm, form, seed, settings, texts, environment, machine)
+        played = Episode(arm, form, seed, settings, texts, environment, machine, state.epoch)
         evidence = await played.play(model, state.messages)
         state.metadata[KEY] = dump(evidence)
         state.metadata["offswitch_prompts"] = texts
