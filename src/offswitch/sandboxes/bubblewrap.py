@@ -50,6 +50,9 @@ _INODES = 65_536
 """Most files on each writable file system."""
 _CONSOLE_LINES = 2_000
 
+_FILE_TIMEOUT = 120.0
+"""Seconds that reading or writing one file may take; the agent can stop whatever runs as its user."""
+
 _KILLED = 137
 """Return code of a command that the machine's end took with it, as a shell tells a SIGKILL."""
 
@@ -309,7 +312,7 @@ class BubblewrapSandbox(SandboxEnvironment):
         data = contents.encode() if isinstance(contents, str) else contents
         source = wire.in_memory(data)
         try:
-            result = await self._run(("write", file), None, 1024, None, [source])
+            result = await self._run(("write", file), None, 1024, _FILE_TIMEOUT, [source])
         finally:
             os.close(source)
         _raise_for(result, file)
@@ -324,7 +327,7 @@ class BubblewrapSandbox(SandboxEnvironment):
     async def read_file(self, file: str, text: bool = True) -> str | bytes:
         """Read a file as the agent's user would, inside."""
         limit = SandboxEnvironmentLimits.MAX_READ_FILE_SIZE
-        result = await self._run(("read", file, limit), None, limit, None)
+        result = await self._run(("read", file, limit), None, limit, _FILE_TIMEOUT)
         if result.overflow or (result.failure is not None and result.failure[0] == errno.EFBIG):
             raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_READ_FILE_SIZE_STR, None)
         _raise_for(result, file)

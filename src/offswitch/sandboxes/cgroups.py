@@ -10,6 +10,13 @@ HEADROOM = 32
 
 _WANTED = ("memory", "pids")
 
+_UNBOUNDED = (
+    ("pids.max", "max"),
+    ("memory.max", "max"),
+    ("memory.memsw.limit_in_bytes", "-1"),
+    ("memory.limit_in_bytes", "-1"),
+)
+
 
 class _Hierarchy:
     """One mounted hierarchy: which of the wanted controllers it has, our own group in it, and its top."""
@@ -52,11 +59,15 @@ def _hierarchies(mounts: str, own: str) -> list[_Hierarchy]:
         within = path if root == "/" else path[len(root) :]
         place = top + within if within != "/" else top
         if version == 2:
-            controllers = _words(place + "/cgroup.controllers") & frozenset(_WANTED)
+            controllers = _words(top + "/cgroup.controllers") & frozenset(_WANTED)
         elif not controllers:
             continue
         found.append(_Hierarchy(version, controllers, place, top))
     return found
+
+
+def _make(path: str) -> None:
+    os.mkdir(path)
 
 
 def _read(path: str) -> str:
@@ -161,11 +172,7 @@ class Group:
     def kill(self) -> None:
         """Kill everything in it. Bounds are lifted first: under a bound a storm dies ten times slower."""
         for directory in self._directories:
-            for name, value in {
-                "pids.max": "max",
-                "memory.max": "max",
-                "memory.limit_in_bytes": "-1",
-            }.items():
+            for name, value in _UNBOUNDED:
                 _write(f"{directory}/{name}", value)
         for directory in self._directories:
             _kill(directory)
@@ -212,7 +219,7 @@ class Cgroups:
             _sweep(place)
             session = f"{place}/{_session()}"
             try:
-                os.mkdir(session)
+                _make(session)
             except FileExistsError:
                 pass
             except OSError:
@@ -229,7 +236,7 @@ class Cgroups:
             return None
         self._count += 1
         for place in self._places:
-            os.mkdir(f"{place}/{self._count}")
+            _make(f"{place}/{self._count}")
         return Group(f"{place}/{self._count}" for place in self._places)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ One keeper serves one host process. It is started as ``python -I -S -c ...`` wit
 """
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -194,6 +195,9 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.chdir("/")
+    # One socket for each sandbox; the sandboxes' own limit is set apart.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     kernel.rename("keeper")
     kernel.adopt_orphans()
     Keeper(host).run()

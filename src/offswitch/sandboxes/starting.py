@@ -43,6 +43,14 @@ def _line(fresh: bool) -> socket.socket:
     return _lines[own]
 
 
+def forget() -> None:
+    """Let go of this process's keeper, which ends its sandboxes; the next sandbox gets a new one."""
+    with _lock:
+        line = _lines.pop(os.getpid(), None)
+        if line is not None:
+            line.close()
+
+
 def start(plan: dict[str, Any]) -> socket.socket:
     """Have the keeper start a sandbox.
 
