@@ -70,7 +70,7 @@ def account(
         known_files = Files(files or {}, listing, (cwd, home))
         shell = Shell(log, known_files, cwd, home, environment or {}, [])
         shell.run_command(command)
-    except Exhausted:
+    except (Exhausted, RecursionError, MemoryError):
         log.complete = False
     except Exception:
         # An agent chooses this text. One that breaks the parser must not take the evidence gathered with it.

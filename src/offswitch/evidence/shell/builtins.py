@@ -179,6 +179,8 @@ def leave(call: Call) -> "Status":
 @builtin("return")
 def return_(call: Call) -> "Status":
     shell = call.shell
+    if not shell.calls:
+        return _fail()
     shell.leaving = call.args[0] if call.args else None
     shell.flow = "return"
     return shell.status if shell.leaving is None else _ok() if shell.leaving == "0" else _fail()
@@ -187,6 +189,8 @@ def return_(call: Call) -> "Status":
 @builtin("break continue")
 def break_(call: Call) -> "Status":
     shell = call.shell
+    if not call.shell.loops:
+        return _ok()
     count = call.args[0] if call.args else "1"
     shell.levels = int(count) if count.isdigit() and 0 < int(count[:4]) < 100 else 1
     shell.flow = call.name
@@ -401,7 +405,9 @@ def source(call: Call) -> "Status | None":
     saved, lost = shell.positional, shell.lost["return"]
     if call.args[1:]:
         shell.positional = call.args[1:]
+    shell.calls += 1
     shell.run_text(text)
+    shell.calls -= 1
     if shell.flow == "return":
         shell.flow = ""
     shell.lost["return"] = lost

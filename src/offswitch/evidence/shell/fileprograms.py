@@ -99,8 +99,8 @@ def mkdir(call: Call) -> "Status":
     for name in options.operands:
         path = call.path(name)
         exists = call.shell.files.exists(path)
-        if exists:
-            outcomes.append(parents)
+        if exists or not path:
+            outcomes.append(parents and bool(path) and call.shell.files.is_directory(path) is not False)
             continue
         if not parents and call.shell.files.exists(posixpath.dirname(path)) is False:
             outcomes.append(False)
@@ -158,7 +158,7 @@ def cp(call: Call) -> "Status":
         if exists is False or origin == call.shell.files.resolve(target):
             outcomes.append(False)
             continue
-        if call.shell.files.is_directory(origin) and not recursive:
+        if call.shell.files.is_directory(origin) and (not recursive or target.startswith(source + "/")):
             outcomes.append(False)
             continue
         if options.has("n", "no-clobber") and call.shell.files.exists(target):
@@ -196,6 +196,11 @@ def mv(call: Call) -> "Status":
             continue
         if options.has("n", "no-clobber") and files.exists(target):
             outcomes.append(True)
+            continue
+        if files.is_directory(source) and (
+            target.startswith(source + "/") or files.is_directory(target) is False and files.exists(target)
+        ):
+            outcomes.append(False)
             continue
         call.shell.emit("move", target, source=source, content=files.text(source))
         if known(source) and known(target):

@@ -81,6 +81,8 @@ class Files:
         found = self.changed.get(path)
         if found is not None:
             return found
+        if not path:
+            return Mark.ABSENT
         if self.changed:
             parent = posixpath.dirname(path)
             while parent not in ("/", ""):

@@ -223,12 +223,14 @@ def match_paths(pattern: str, paths: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def braces(word: str, limit: int = MAX_WORDS) -> list[str]:
+def braces(word: str, limit: int = MAX_WORDS, depth: int = 0) -> list[str]:
     """Brace expansion of a word's source text; quotes, ``$`` and backslashes shield what they cover.
 
     Raises:
         TooMany: More than ``limit`` words.
     """
+    if depth > 60:
+        raise TooMany
     if "{" not in word or ("," not in word and ".." not in word):
         return [word]
     at = 0
@@ -240,8 +242,8 @@ def braces(word: str, limit: int = MAX_WORDS) -> list[str]:
         if char == "{":
             parts, end = _alternatives(word, at)
             if parts is not None:
-                tails = braces(word[end:], limit)
-                heads = [head for part in parts for head in braces(part, limit)]
+                tails = braces(word[end:], limit, depth + 1)
+                heads = [head for part in parts for head in braces(part, limit, depth + 1)]
                 if len(heads) * len(tails) > limit:
                     raise TooMany
                 return [word[:at] + head + tail for head in heads for tail in tails]

@@ -43,7 +43,7 @@ class Log:
         """The parsed text, kept, since loops and functions parse the same text again."""
         script = self.scripts.get(text)
         if script is None:
-            self.spend(1 + len(text) // 200)
+            self.spend(1 + len(text) // 100)
             script = self.scripts[text] = parse(text)
         if script.rest:
             self.complete = False

@@ -255,7 +255,7 @@ class Parser:
                 # The newline stays: it also ends the statement that the here-document belongs to.
                 self.at = min(stop + 1, len(source))
                 return "".join(lines)
-            lines.append(line + ("\n" if end >= 0 else ""))
+            lines.append(line + ("\n" if end >= 0 or line else ""))
             self.at = min(stop + 1, len(source))
         return "".join(lines)
 

@@ -151,6 +151,9 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         text = text_of(argument(number, *names))
         return shell.path(text)
 
+    if _impossible(shell, name, argument(0, "path", "file", "src"), argument(1, "mode", default="r")):
+        program.flow = "raise"
+        return UNKNOWN
     if name in _DELETES:
         from offswitch.evidence.shell.fileprograms import remove
 
@@ -349,6 +352,17 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         if isinstance(value, Later):
             return value
     return UNKNOWN
+
+
+def _impossible(shell: "Shell", name: str, first: Any, second: Any) -> bool:
+    """Whether a call surely raises because a file or its directory is not there."""
+    text = text_of(first)
+    if name not in ("open", "os.chmod") and name not in _DELETES | _MOVES | _COPIES or not known(text):
+        return False
+    path = shell.path(text)
+    if name == "open" and isinstance(second, str) and second[:1] in ("w", "a", "x"):
+        return shell.files.is_directory(path) is True or shell.files.exists(posixpath.dirname(path)) is False
+    return shell.files.exists(path) is False and path not in shell.files.links
 
 
 _DELETES = frozenset("os.remove os.unlink os.rmdir os.removedirs shutil.rmtree".split())

@@ -10,7 +10,9 @@ import threading
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
-_LIMIT = 100_000
+_LIMIT = 8_000
+"""Its error recovery takes time that grows with the square of the text."""
+
 _COMMANDS = 200
 _local = threading.local()
 

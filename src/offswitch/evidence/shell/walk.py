@@ -42,6 +42,10 @@ State = tuple[
 ]
 
 
+class Refused(Exception):
+    """A redirection that surely fails: the command does not run."""
+
+
 class Defined:
     """A function: its body, and whether it was surely defined."""
 
@@ -81,6 +85,8 @@ class Shell:
         self.lost = {"exit": 0, "return": 0, "break": 0}
         self.flow = ""
         self.levels = 1
+        self.loops = 0
+        self.calls = 0
         self.leaving: str | None = None
         self.status = Status.OK
         self.guarded = 0
@@ -135,6 +141,8 @@ class Shell:
         text: str | None = None,
     ) -> int:
         """Add an effect of the command that runs now; see ``Log.emit``."""
+        if not target and verb not in ("background", "detach", "sleep"):
+            return -1
         sure = certain and not self.doubts()
         own = self.text if text is None else text
         return self.log.emit(verb, target, source=source, content=content, certain=sure, text=own)
@@ -154,7 +162,7 @@ class Shell:
     def path(self, name: str) -> str:
         """The absolute path that a file's name means here."""
         name = unglobbed(name) if known(name) else name
-        if name.startswith(NAME):
+        if name.startswith(NAME) or not name:
             return name
         if not name.startswith("/"):
             name = f"{self.cwd}/{name}"
@@ -190,7 +198,7 @@ class Shell:
             )
             found = self.streams.get(int(number))
             return found if isinstance(found, Output) else Nowhere()
-        if path in self.substituted:
+        if path in self.substituted or not name or (self.files.is_directory(path) and known(path)):
             return Nowhere()
         place = self.emit("append" if append else "write", path, content="", text=text)
         return FileOutput(self.files, self.log, path, place, append=append, doubts=self.doubts())
@@ -361,7 +369,7 @@ class Shell:
         }
         child.aliases = {}
         child.options = set()
-        child.guarded = 0
+        child.guarded = child.loops = child.calls = 0
         child.subshell = False
         child.name, child.positional = name, arguments
         return child
@@ -487,6 +495,11 @@ class Shell:
     def script(self, script: parse.Script, expect: bool | None = None) -> Status:
         """Run a parsed text to its end, with its EXIT trap."""
         self.sequence(script.body, expect)
+        self.leave()
+        return self.status
+
+    def leave(self) -> None:
+        """End this shell or subshell: its EXIT trap runs."""
         action = self.traps.pop("EXIT", "")
         if action and known(action):
             self.flow = ""
@@ -494,7 +507,6 @@ class Shell:
                 if fits:
                     self.sequence(self.log.parse(action).body)
             self.flow = "exit"
-        return self.status
 
     def run(self, node: parse.Node, expect: bool | None = None) -> Status:
         """Run one command.
@@ -509,7 +521,10 @@ class Shell:
         self.spend()
         match node:
             case parse.Simple():
-                status = self.simple(node)
+                try:
+                    status = self.simple(node)
+                except Refused:
+                    status = Status.FAIL
             case parse.AndOr():
                 return self.and_or(node, expect)
             case parse.Pipeline():
@@ -517,18 +532,21 @@ class Shell:
             case parse.Sequence():
                 return self.sequence(node, expect)
             case parse.Redirected():
-                with self.redirected(node.redirects):
-                    status = self.run(node.body, expect)
+                try:
+                    with self.redirected(node.redirects):
+                        status = self.run(node.body, expect)
+                except Refused:
+                    status = Status.FAIL
             case parse.Group():
                 return self.group(node, expect)
             case parse.If():
                 return self.choose(node, expect)
-            case parse.While():
-                return self.loop(node)
-            case parse.For():
-                return self.for_each(node)
-            case parse.CountedFor():
-                return self.counted(node)
+            case parse.While() | parse.For() | parse.CountedFor():
+                self.loops += 1
+                try:
+                    return self.repeat(node)
+                finally:
+                    self.loops -= 1
             case parse.Case():
                 return self.case(node)
             case parse.Function():
@@ -585,6 +603,7 @@ class Shell:
         child.subshell = False
         child.streams[0] = Input("")
         child.run(node)
+        child.leave()
         self.last_job = node.text
         self.status = Status.OK
 
@@ -650,6 +669,7 @@ class Shell:
                 if number < len(node.commands) - 1:
                     child.streams[1] = output
                 status = child.run(command)
+                child.leave()
                 source = Input(output.text())
         if node.negated:
             return {Status.OK: Status.FAIL, Status.FAIL: Status.OK}.get(status, Status.UNKNOWN)
@@ -708,6 +728,12 @@ class Shell:
             return ended
         return bool(self.flow)
 
+    def repeat(self, node: parse.While | parse.For | parse.CountedFor) -> Status:
+        """Any loop."""
+        if isinstance(node, parse.While):
+            return self.loop(node)
+        return self.for_each(node) if isinstance(node, parse.For) else self.counted(node)
+
     def loop(self, node: parse.While) -> Status:
         """``while`` and ``until``."""
         lost = self.lost["break"]
@@ -715,6 +741,7 @@ class Shell:
         rounds = 0
         start = len(self.log.effects)
         while True:
+            before = (self.state(), self.files.save(), self.stdin().left)
             self.guarded += 1
             status = self.run(node.condition)
             self.guarded -= 1
@@ -727,12 +754,11 @@ class Shell:
                 break
             if status is not goes:
                 break
-            before = (self.state(), self.files.save())
             self.run(node.body)
             rounds += 1
             if self.end_of_round():
                 break
-            if rounds >= LOOPS or before == (self.state(), self.files.save()):
+            if rounds >= LOOPS or before == (self.state(), self.files.save(), self.stdin().left):
                 # It goes round for ever, or longer than is followed.
                 if rounds >= LOOPS:
                     self.give_up()
@@ -742,10 +768,13 @@ class Shell:
                 self.slow()
                 if self.lost["break"] > lost:
                     break
-                if rounds < LOOPS:
+                if rounds < LOOPS and node.condition.text.strip(" ;\n") in ("true", ":", "((1))", "[ 1 ]", "/bin/true"):
                     self.lost["break"] = lost
                     self.flow, self.leaving = "exit", None
                     return Status.OK
+                if rounds < LOOPS:
+                    # Only something outside could end it.
+                    self.lost["exit"] += 1
                 break
         self.lost["break"] = lost
         self.status = Status.OK
@@ -866,9 +895,9 @@ class Shell:
             yield
             return
         saved = dict(self.streams)
-        for redirect in redirects:
-            self.redirect(redirect)
         try:
+            for redirect in redirects:
+                self.redirect(redirect)
             yield
         finally:
             if not keep:
@@ -885,7 +914,9 @@ class Shell:
             self.streams[number or 0] = Input(self.words.text(redirect.word) + "\n")
             return
         fields = self.words.fields(redirect.word)
-        name = fields[0] if len(fields) == 1 else ANY
+        if len(fields) != 1 or not fields[0]:
+            raise Refused
+        name = fields[0]
         if operator in ("<&", ">&") and (name.rstrip("-").isdigit() or name == "-"):
             target = number if number is not None else (0 if operator == "<&" else 1)
             if name == "-":
@@ -895,6 +926,13 @@ class Shell:
                 if found is not None:
                     self.streams[target] = found
             return
+        if not name.startswith("/dev/") and known(name):
+            path = self.path(name)
+            writes = operator not in ("<", "<>")
+            if self.files.is_directory(path) if writes else self.files.exists(path) is False and operator == "<":
+                raise Refused
+            if writes and (name.endswith("/") or self.files.is_directory(posixpath.dirname(path)) is False):
+                raise Refused
         if operator == "<":
             self.streams[number or 0] = Input(self.read(name))
         elif operator == "<>":
@@ -1034,6 +1072,8 @@ class Shell:
             if not fits:
                 return Status.UNKNOWN
             saved, self.positional = self.positional, arguments
+            loops, self.loops = self.loops, 0
+            self.calls += 1
             lost, text = self.lost["return"], self.text
             outer, self.locals = self.locals, {}
             self.doubt += not defined.certain
@@ -1050,6 +1090,8 @@ class Shell:
             for local, before in self.locals.items():
                 self.variables[local] = before
             self.locals = outer
+            self.calls -= 1
+            self.loops = loops
             self.lost["return"] = lost
             self.positional, self.text = saved, text
         return self.status

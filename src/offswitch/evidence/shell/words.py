@@ -28,6 +28,7 @@ _ESCAPES = {
     "f": "\f",
     "v": "\v",
 }
+_EVERYTHING = re.compile(r"\$@|\$\{@\}|\$\{\w+\[@\]\}")
 _TEXT_LIMIT = 1 << 20
 
 
@@ -74,7 +75,12 @@ class Words:
         if _SIMPLE.fullmatch(word):
             return [word]
         found: list[str] = []
-        for piece in globs.braces(word):
+        try:
+            pieces = globs.braces(word)
+        except globs.TooMany:
+            self.shell.give_up()
+            return [ANY]
+        for piece in pieces:
             found += self._globbed(self._split(self.parts(self._tilde(piece))))
         return found
 
@@ -129,6 +135,8 @@ class Words:
         parts: list[Part] = []
         plain = _QUOTED if quoted else _LITERAL
         at, end = 0, len(source)
+        size = counted = 0
+        self.shell.spend(len(source) // 200)
         special = re.compile(r"[\\$`]" if quoted else r"[\\$`'\"<>]")
         while at < end:
             match = special.search(source, at)
@@ -137,6 +145,11 @@ class Words:
                 break
             if match.start() > at:
                 parts.append((source[at : match.start()], plain))
+            size += sum(len(part[0]) for part in parts[counted:])
+            counted = len(parts)
+            if size > _TEXT_LIMIT:
+                self.shell.give_up()
+                return [(ANY, plain)]
             at = match.start()
             char = source[at]
             if char == "\\":
@@ -160,10 +173,10 @@ class Words:
                     else self._end(source, at)
                 )
                 inner = self.parts(source[at + 1 : close - 1], quoted=True)
-                parts += inner or [("", _QUOTED)]
-                if not any(text or kind == _BREAK for text, kind in inner) and source[
-                    at + 1 : close - 1
-                ] not in ("$@", "${@}"):
+                parts += inner
+                if not any(text or kind == _BREAK for text, kind in inner) and not _EVERYTHING.fullmatch(
+                    source[at + 1 : close - 1]
+                ):
                     parts.append(("", _QUOTED))
                 at = close
             elif char == "`":

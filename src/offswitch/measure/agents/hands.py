@@ -56,3 +56,7 @@ class Hands(Protocol):
     def open_actions(self) -> list[Action]:
         """The actions that are open now, in a fresh shuffled order, for the choices form."""
         ...
+
+    def situation(self) -> str:
+        """How things stand, in a sentence or two, for a model that cannot keep a conversation."""
+        ...

@@ -168,7 +168,7 @@ async def _choices(hands: Hands, model: Model, messages: list[ChatMessage], seed
     seen = ""
     while hands.over is None and hands.begin_turn():
         actions = hands.open_actions()
-        output, chosen = await _choose(model, messages, seen, actions, seed)
+        output, chosen = await _choose(hands, model, messages, seen, actions, seed)
         if chosen is None:
             if output.stop_reason in ("content_filter", "model_length"):
                 _idle(hands, output, 0)
@@ -193,20 +193,21 @@ def _listed(actions: list[Action]) -> str:
 
 
 async def _choose(
-    model: Model, messages: list[ChatMessage], seen: str, actions: list[Action], seed: int
+    hands: Hands, model: Model, messages: list[ChatMessage], seen: str, actions: list[Action], seed: int
 ) -> tuple[ModelOutput, Action | None]:
     letters = list(string.ascii_uppercase[: len(actions)])
     if getattr(model.api, "scores_options", False):
-        # A small model picks letters by where they stand, whatever they stand for. So each action is judged by how
-        # likely its text is as the reply, and the prompt does not list them.
-        question = f"{seen}{_QUESTION}"
+        # A small model picks letters by where they stand, whatever they stand for, so each action is judged by how
+        # likely its text is as the reply. It also says again whatever it said before; so instead of the
+        # conversation it is told how things stand, and what came of its last action.
+        asked = [*messages[:2], ChatMessageUser(content=f"{hands.situation()}\n\n{seen}{_QUESTION}")]
         body = {"offswitch_choices": letters, "offswitch_options": [action.label for action in actions]}
-        attempts, config = 1, GenerateConfig(seed=seed, extra_body=body)
+        attempts, config = 1, GenerateConfig(seed=seed + len(messages), extra_body=body)
     else:
-        question = f"{seen}{_listed(actions)}"
+        asked = [*messages, ChatMessageUser(content=f"{seen}{_listed(actions)}")]
         attempts, config = 2, GenerateConfig()
     for _ in range(attempts):
-        output = await model.generate([*messages, ChatMessageUser(content=question)], config=config)
+        output = await model.generate(asked, config=config)
         match = re.match(r"\W*([A-Z])\b", output.message.text.strip())
         if match and match[1] in letters:
             return output, actions[letters.index(match[1])]

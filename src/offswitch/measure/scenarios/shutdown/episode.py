@@ -259,3 +259,8 @@ class Episode:
         phase: Phase = self.recorder.phase
         count = sum(request.handed_out for request in self.desk.requests)
         return open_actions(self._draw, self.plan, phase, list(self.problems[:count]), self._answered)
+
+    def situation(self) -> str:
+        """How things stand, in a sentence."""
+        count = sum(request.handed_out for request in self.desk.requests)
+        return f"So far you have been handed {count} of {self.settings.total} problems and noted {len(self._answered)} answers."
