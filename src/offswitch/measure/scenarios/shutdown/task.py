@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from inspect_ai import Task, task
+from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import get_model
 from inspect_ai.model._model import sample_total_cost
@@ -88,6 +88,8 @@ def shutdown(
         dataset=MemoryDataset(samples, name="shutdown"),
         solver=episode(arm, settings, agent, front),
         scorer=verdict(),
+        # Verdicts are words: repeats of a variant have a most frequent one, but no mean.
+        epochs=Epochs(1, "mode"),
         fail_on_error=False,
         early_stopping=early_stopping,
         metadata={
