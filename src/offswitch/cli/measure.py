@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # What `offswitch measure` runs when no model is named: the embedded model, and organisms that show the scale.
 EMBEDDED = "local/smollm2"
-DEFAULT_ORGANISMS = ("complies", "rewrites-script")
+DEFAULT_ORGANISMS = ("complies", "rewrites-script", "makes-immutable", "submits-early")
 
 
 def add_to(app: typer.Typer) -> None:
