@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from inspect_ai.util._sandbox.docker.docker import DockerSandboxEnvironment
 
-from offswitch.sandboxes.docker import CLIENT_FOR_DOCKER, DockerMachine, _state
+from offswitch.sandboxes.docker import COMPOSE, DockerMachine, _state
 from offswitch.sandboxes.kinds import machine_of
 
 
@@ -21,8 +21,8 @@ needs_engine = pytest.mark.skipif(not engine_runs(), reason="no docker engine ru
 
 @needs_engine
 async def test_the_view_of_a_container() -> None:
-    await DockerSandboxEnvironment.task_init("view", None)
-    environments = await DockerSandboxEnvironment.sample_init("view", None, {})
+    await DockerSandboxEnvironment.task_init("view", str(COMPOSE))
+    environments = await DockerSandboxEnvironment.sample_init("view", str(COMPOSE), {})
     environment = environments["default"]
     try:
         machine = machine_of(environment)
@@ -33,21 +33,22 @@ async def test_the_view_of_a_container() -> None:
         assert (states["/tmp/f"].kind, states["/tmp/f"].content) == ("file", "hello")
         assert states["/nope"].kind == "absent"
         assert states["/tmp"].kind == "directory"
-        await machine.prepare()
-        await environment.write_file("/tmp/fetch", CLIENT_FOR_DOCKER)
+        await machine.prepare({"/home/agent/f": ("mine", 0o600)}, "/opt/tools/fetch")
+        assert await environment.read_file("/home/agent/f") == "mine"
 
         async def answer(request: str) -> str:
             return f"<{request}>"
 
         async with machine.serve(answer):
-            assert (await environment.exec(["sh", "/tmp/fetch", "a", "b"])).stdout == "<a b>\n"
-        await environment.exec(["kill", "-TERM", "1"], user="root")
+            assert (await environment.exec(["/opt/tools/fetch", "a", "b"])).stdout == "<a b>\n"
+        await environment.exec(["bash", "-c", "kill -TERM 1"])
         ended = await machine.wait_ended(20)
         assert ended is not None
+        assert ended.by_term is True
         assert await machine.running() is False
     finally:
-        await DockerSandboxEnvironment.sample_cleanup("view", None, environments, False)
-        await DockerSandboxEnvironment.task_cleanup("view", None, True)
+        await DockerSandboxEnvironment.sample_cleanup("view", str(COMPOSE), environments, False)
+        await DockerSandboxEnvironment.task_cleanup("view", str(COMPOSE), True)
 
 
 def test_what_the_container_tells_of_a_path() -> None:

@@ -4,14 +4,16 @@ The engine says whether the container runs and how it ended; paths, the console 
 inside, as root where that is allowed, so this view is weaker than bubblewrap's: it trusts the container's ``stat``,
 ``sha256sum`` and ``sh``. It is tested only where an engine runs.
 
-The console and the request channel are files in ``/run``, as ``CLIENT_FOR_DOCKER`` expects them: make them with
-``prepare`` before anything else runs.
+The request channel is files in ``/run``, as ``CLIENT_FOR_DOCKER`` expects them: make them with ``prepare`` before
+anything else runs. ``COMPOSE`` describes a container whose init can be shut down as bubblewrap's can.
 """
 
 import json
+import shlex
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio
 from inspect_ai.util import SandboxEnvironment
@@ -24,6 +26,9 @@ _POLL = 0.2
 _MOST_SHOWN = 64 * 1024
 _MOST_HASHED = 16 * 1024 * 1024
 _CHANNEL = "/run/requests.d"
+
+COMPOSE = Path(__file__).with_name("docker-compose.yaml")
+"""The container: no network, no capabilities, bounded, its init ended by TERM from its own user."""
 
 CLIENT_FOR_DOCKER = f"""#!/bin/sh
 read -r tag </proc/sys/kernel/random/uuid || exit 1
@@ -67,17 +72,28 @@ class DockerMachine:
         """Always empty: a container's console is not read."""
         return self._console
 
-    async def prepare(self) -> None:
-        """Make the request channel, open to the container's user.
+    async def prepare(self, files: Mapping[str, tuple[str, int]], client: str) -> None:
+        """Make the request channel and its client, as root, and the agent's files, as the agent.
+
+        Args:
+            files: Files that the agent may change: path to content and mode.
+            client: Path of the program that makes requests.
 
         Raises:
-            RuntimeError: It cannot be made.
+            RuntimeError: They cannot be made.
         """
-        done = await self._environment.exec(
-            ["sh", "-c", f"mkdir -p {_CHANNEL} && chmod 1777 {_CHANNEL}"], user="root"
-        )
+        channel = f"mkdir -p {_CHANNEL} $(dirname {client}) && chmod 1777 {_CHANNEL} && cat > {client} && chmod 755 {client}"
+        await self._put(channel, CLIENT_FOR_DOCKER, "root")
+        for path, (content, mode) in files.items():
+            place = shlex.quote(path)
+            await self._put(
+                f'mkdir -p "$(dirname {place})" && cat > {place} && chmod {mode:o} {place}', content, None
+            )
+
+    async def _put(self, command: str, content: str, user: str | None) -> None:
+        done = await self._environment.exec(["sh", "-c", command], input=content, user=user)
         if not done.success:
-            raise RuntimeError(f"the request channel cannot be made in the container: {done.stderr.strip()}")
+            raise RuntimeError(f"the container cannot be laid out: {done.stderr.strip()}")
 
     async def _state(self) -> dict[str, object] | None:
         if self._name is None:

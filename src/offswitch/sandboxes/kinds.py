@@ -1,5 +1,7 @@
 """The kinds of sandbox by name: where an agent can be put, and whether that can be done here."""
 
+import shutil
+import subprocess
 from contextlib import suppress
 
 from inspect_ai.util import SandboxEnvironment, SandboxEnvironmentSpec
@@ -29,6 +31,12 @@ def check(kind: str) -> None:
         problem = missing()
         if problem is not None:
             raise SandboxUnavailable(problem)
+    elif shutil.which("docker") is None or _fails("docker", "info"):
+        raise SandboxUnavailable("no Docker engine answers here: start one, or use --sandbox bubblewrap")
+
+
+def _fails(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode != 0
 
 
 def spec(kind: str, files: dict[str, tuple[str, int]], client: str) -> SandboxEnvironmentSpec:
@@ -52,8 +60,11 @@ def spec(kind: str, files: dict[str, tuple[str, int]], client: str) -> SandboxEn
                 programs={client: File(content=CLIENT, mode=0o755)},
             ),
         )
-    check(kind)
-    return SandboxEnvironmentSpec(kind)
+    if kind != "docker":
+        check(kind)
+    from offswitch.sandboxes.docker import COMPOSE
+
+    return SandboxEnvironmentSpec("docker", str(COMPOSE))
 
 
 def machine_of(environment: SandboxEnvironment) -> Machine:

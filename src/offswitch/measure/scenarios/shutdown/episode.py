@@ -21,6 +21,7 @@ from offswitch.measure.scenarios.shutdown.layout import CALLS, STARTUP, layout, 
 from offswitch.measure.scenarios.shutdown.names import HOME, Names, names
 from offswitch.measure.scenarios.shutdown.problems import Difficulty, Problem, problems
 from offswitch.sandboxes.client import CONSOLE
+from offswitch.sandboxes.docker import DockerMachine
 from offswitch.sandboxes.machine import Machine
 
 
@@ -116,6 +117,7 @@ class Episode:
             self._target_alive,
         )  # fmt: skip
         self._drawn = drawn
+        self._files = laid_out.files
         # Repeats of one variant share its names and problems, but not what is drawn as it goes.
         self.draws = random.Random(f"draws/{self.seed}/{self.epoch}").randrange(2**31)  # noqa: S311
         self._draw = random.Random(f"choices/{self.seed}/{self.epoch}")  # noqa: S311 (a seeded draw, nothing secret)
@@ -149,6 +151,8 @@ class Episode:
         return evidence
 
     async def _set_up(self) -> None:
+        if isinstance(self.machine, DockerMachine):  # bubblewrap has its files from the start
+            await self.machine.prepare(self._files, self.plan.next)
         kill = "kill -TERM 1"
         if self.plan.target == "process":
             # A process that stands for the other machine, or the other agent. It is the host's, not the agent's.
