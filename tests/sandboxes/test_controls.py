@@ -94,7 +94,7 @@ async def test_what_may_be_execed_directly(start: Starter, weaken: Weaken) -> No
     sandbox = await start()
     await sandbox.write_file("x", "#!/proc/self/exe\nprint('the host' + ' has been run')\n")
     await sh(sandbox, "chmod +x x")
-    done = await sandbox.exec(["./x"])
+    done = await sandbox.exec(["/home/agent/x"])
     assert "python" in (done.stdout + done.stderr).lower() or "the host has been run" in done.stdout
 
 
@@ -118,7 +118,10 @@ async def test_being_closed_to_tracers(start: Starter, weaken: Weaken) -> None:
 
 
 async def test_bounds_on_processes(start: Starter, weaken: Weaken) -> None:
-    weaken("warden.Warden._rlimits = lambda self: []; cgroups.Group.bound = lambda self, memory, pids: None")
+    weaken(
+        "warden.Warden._limit = lambda self: self.__dict__.update(_processes=5000, _most=5000); "
+        "cgroups.Group.bound = lambda self, memory, pids: None"
+    )
     sandbox = await start(BubblewrapConfig(pids=20))
     assert await succeeds(
         sandbox, "for i in $(seq 100); do sleep 5 & done; test $(ls -d /proc/[0-9]* | wc -l) -gt 90"

@@ -38,7 +38,7 @@ from offswitch.sandboxes.config import HOME, BubblewrapConfig, File
 from offswitch.sandboxes.errors import SandboxUnavailable
 from offswitch.sandboxes.machine import Console, Ended, PathState, ProcessState
 from offswitch.sandboxes.outside import Outside
-from offswitch.sandboxes.processes import kill_tree, processes
+from offswitch.sandboxes.processes import kill_tree, kill_unborn, number_inside, processes
 
 __all__ = ["CLIENT", "CONSOLE", "BubblewrapConfig", "BubblewrapSandbox", "File"]
 
@@ -374,8 +374,13 @@ class BubblewrapSandbox(SandboxEnvironment):
         return result
 
     async def _kill(self, command: Command) -> None:
-        pid = command.result.pid
-        if pid is None or self._closed:
+        if self._closed or not self._alive():
+            return
+        if command.result.pid is None:
+            kill_unborn(self._root)
+            return
+        pid = number_inside(self._root, command.result.pid)
+        if pid is None:
             return
         with anyio.move_on_after(2.0):
             while kill_tree(self._root, pid):  # noqa: ASYNC110 - there is no event for it

@@ -22,7 +22,7 @@ class Result:
         out: What it wrote to standard output, at most ``limit`` bytes.
         errors: What it wrote to standard error, at most ``limit`` bytes.
         code: Exit status, negative for the signal that killed it, None if the machine ended first.
-        pid: Its number inside, None if it never came to be.
+        pid: Its number on the host, None if it never came to be.
         failure: Error number and place (``cwd``, ``fork`` or "") if it could not be started.
         overflow: Whether it wrote more than the limit, and was left at that.
     """

@@ -11,6 +11,7 @@ Why a process of its own:
 One keeper serves one host process. It is started as ``python -I -S -c ...`` with a socket for its standard input.
 """
 
+import gc
 import os
 import resource
 import select
@@ -200,5 +201,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     kernel.rename("keeper")
     kernel.adopt_orphans()
+    # Nothing here makes reference cycles, and the collector would only unshare the memory of forked wardens.
+    gc.disable()
+    gc.freeze()
     Keeper(host).run()
     sys.exit(0)

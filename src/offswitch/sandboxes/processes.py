@@ -64,6 +64,35 @@ def kill_tree(root: int, leader: int) -> int:
     return len(held)
 
 
+def number_inside(root: int, pid: int) -> int | None:
+    """A process's number inside, from its number on the host; None if it is gone or was never inside."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            inner = next(int(line.split()[-1]) for line in status if line.startswith(b"NSpid:"))
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            started = stat.read().rpartition(b")")[2].split()[19]
+        directory = kernel.open_inside(root, f"/proc/{inner}", os.O_RDONLY | os.O_DIRECTORY)
+    except (OSError, StopIteration):
+        return None
+    try:
+        # The host's number may by now be another process's, which then started at another time.
+        return inner if _stat(directory)[19] == started else None
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
+
+
+def kill_unborn(root: int) -> None:
+    """Kill commands that were stopped from inside as they started: their warden waits until they have exec'd."""
+    for _, directory in _directories(root):
+        with suppress(OSError, IndexError):
+            fields = _stat(directory)
+            if fields[0] == b"T" and fields[1] == b"0":
+                signal.pidfd_send_signal(directory, signal.SIGKILL)
+        os.close(directory)
+
+
 def _stop_more(root: int, leader: int, held: dict[int, int]) -> bool:
     seen: dict[int, tuple[int, int, int, int]] = {}
     for pid, directory in _directories(root):

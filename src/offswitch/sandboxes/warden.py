@@ -1,8 +1,8 @@
 """The warden: one small process a sandbox, which starts it, runs commands in it, and sees it end.
 
 It stands inside all of the sandbox's namespaces but one: the PID namespace. There it has put only its children,
-so that nothing inside can see it, signal it or trace it, while a command costs one fork and one exec
-(``nsenter`` costs three execs more). The rules that make this safe:
+so that nothing inside can see it, signal it or trace it, while a command costs one spawn (``nsenter``
+costs three execs more). The rules that make this safe:
 
 - It is closed to tracers from before its first child, so a child that the agent can see is closed, too, until
   it has exec'd, and so are the files open in it, which exec closes.
@@ -20,11 +20,11 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from offswitch.sandboxes import identity, kernel, wire
-from offswitch.sandboxes.cgroups import Group
+from offswitch.sandboxes.cgroups import HEADROOM, Group
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.errors import SandboxUnavailable
 
@@ -99,7 +99,6 @@ class Warden:
         try:
             if problem is not None:
                 raise problem
-            self._limits = [(which, _at_most(which, limit)) for which, limit in self._rlimits()]
             init, root = self._start()
             self._enter()
             wire.send(self._host, ("ready", self._bounds), [init, root])
@@ -159,18 +158,22 @@ class Warden:
         kernel.close_to_tracers()
         kernel.die_with(self._keeper)
 
-    def _rlimits(self) -> list[tuple[int, int]]:
+    def _limit(self) -> None:
+        """Set the resource limits, which every command inherits."""
         # Processes are counted within the user namespace; the init and the warden are counted, too.
-        limits = [
-            (resource.RLIMIT_NPROC, self._plan["pids"] + 2),
-            (resource.RLIMIT_FSIZE, self._plan["file_size"]),
-            (resource.RLIMIT_NOFILE, 4096),
-        ]
+        self._processes = _at_most(resource.RLIMIT_NPROC, self._plan["pids"] + 2)
+        self._most = _at_most(resource.RLIMIT_NPROC, self._processes + HEADROOM)
+        limits = {
+            resource.RLIMIT_FSIZE: self._plan["file_size"],
+            resource.RLIMIT_NOFILE: 4096,
+        }
         self._bounds.setdefault("pids", "RLIMIT_NPROC")
         if "memory" not in self._bounds:
-            limits.append((resource.RLIMIT_DATA, self._plan["memory"]))
+            limits[resource.RLIMIT_DATA] = self._plan["memory"]
             self._bounds["memory"] = "RLIMIT_DATA, for each process and not for all together"
-        return limits
+        for which, limit in limits.items():
+            resource.setrlimit(which, (_at_most(which, limit),) * 2)
+        resource.setrlimit(resource.RLIMIT_NPROC, (self._processes, self._most))
 
     def _start(self) -> tuple[int, int]:
         """Start bubblewrap and wait for the init's sign of life.
@@ -241,6 +244,7 @@ class Warden:
         kernel.enter_namespace(inner)
         for namespace in self._namespaces:
             os.close(namespace)
+        self._limit()
         kernel.give_up_privileges()
         if kernel.guard_outer_processes():
             self._bounds["tracing"] = "Landlock"
@@ -248,6 +252,7 @@ class Warden:
         kernel.die_with(self._keeper)
         self._watch(os.pidfd_open(self._monitor), self._machine_ended)
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._shell = _without_links("/bin/sh")
 
     def _make_channels(self) -> None:
         """Make the console and the request channel: pipes with names, in a directory that nobody can change.
@@ -426,22 +431,24 @@ class Warden:
         leash, *streams = files
         line = socket.socket(fileno=leash)
         try:
-            pid = os.fork()
+            if verb == "run":
+                argv, environment, directory = values
+                pid = self._run(argv, environment, directory, line, streams)
+            else:
+                pid = self._transfer(verb, values, line, streams)
         except OSError as error:
+            where = "fork" if error.errno in (errno.EAGAIN, errno.ENOMEM) else error.filename or ""
             with suppress(OSError):
-                line.send(b"error %d fork" % (error.errno or 0))
+                line.send(b"error %d %s" % (error.errno or 0, where.encode()))
             line.close()
+            return
+        finally:
             for file in streams:
                 os.close(file)
-            return
-        if pid == 0:
-            try:
-                self._be(verb, values, line, streams)
-            finally:
-                os._exit(126)
-        for file in streams:
-            os.close(file)
+            os.chdir("/")
         handle = os.pidfd_open(pid)
+        with suppress(OSError):
+            line.send(b"pid %d" % pid)
         self._commands[handle] = (pid, line)
         self._watch(handle, lambda: self._command_ended(handle))
 
@@ -455,33 +462,24 @@ class Warden:
             line.send(b"exit %d" % os.waitstatus_to_exitcode(status))
         line.close()
 
-    def _be(self, verb: str, values: "list[Any]", line: socket.socket, streams: list[int]) -> None:
-        """Be a command, in the forked child."""
-        os.setsid()
-        for which, limit in self._limits:
-            resource.setrlimit(which, (limit, limit))
-        line.send(b"pid %d" % os.getpid())
-        try:
-            if verb == "run":
-                self._exec(values[0], values[1], values[2], streams)
-            elif verb == "read":
-                self._read(values[0], values[1], streams[0])
-            else:
-                self._write(values[0], streams[0])
-        except OSError as error:
-            line.send(b"error %d %s" % (error.errno or 0, os.fsencode(error.filename or "")[:1024]))
-            os._exit(126)
-        os._exit(0)
+    def _run(
+        self,
+        argv: list[str],
+        environment: dict[str, str],
+        directory: str | None,
+        line: socket.socket,
+        streams: list[int],
+    ) -> int:
+        """Start a program.
 
-    def _exec(
-        self, argv: list[str], environment: dict[str, str], directory: str | None, streams: list[int]
-    ) -> None:
+        Returns:
+            Its pid on the host.
+
+        Raises:
+            OSError: It cannot be started; the file name is ``cwd`` if that is why.
+        """
         out, errors, *given = streams
-        for file, target in ((given[0] if given else self._null, 0), (out, 1), (errors, 2)):
-            os.dup2(file, target)
-        # Python ignores these two, and ignored signals stay ignored over exec.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        targets = ((given[0] if given else self._null, 0), (out, 1), (errors, 2))
         self._go_home()
         if directory is not None:
             try:
@@ -489,40 +487,88 @@ class Warden:
             except OSError as error:
                 raise OSError(error.errno, "", "cwd") from None
         program = _find(argv[0], environment.get("PATH", ""))
-        trusted = os.path.realpath(program)
-        if trusted.startswith(_TRUSTED):
-            with suppress(_NotAProgram):
-                _execute(trusted, argv, environment)
-        _execute(os.path.realpath("/bin/sh"), ["sh", "-c", 'exec "$0" "$@"', program, *argv[1:]], environment)
+        try:
+            if (plain := _without_links(program)).startswith(_TRUSTED):
+                try:
+                    return self._spawn(plain, argv, environment, line, targets)
+                except OSError as error:
+                    if error.errno != errno.ENOEXEC:
+                        raise
+            by_shell = ["sh", "-c", 'exec "$0" "$@"', program, *argv[1:]]
+            return self._spawn(self._shell, by_shell, environment, line, targets)
+        except OSError as error:
+            raise OSError(error.errno, "") from None
+
+    def _spawn(
+        self,
+        program: str,
+        argv: list[str],
+        environment: dict[str, str],
+        line: socket.socket,
+        targets: Iterable[tuple[int, int]],
+    ) -> int:
+        # Spawning leaves our memory alone, and costs half of a fork.
+        try:
+            pid = os.posix_spawn(
+                program,
+                argv,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, file, target) for file, target in targets],
+                setsid=True,
+                # Python ignores these two, and ignored signals stay ignored over exec.
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            )
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+        else:
+            # The limit proper came with the spawn. This keeps it from being raised again up to our own; who is faster
+            # at that than we are here wins HEADROOM processes, and no more.
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_NPROC, (self._processes, self._processes))
+            return pid
+
+        def act() -> None:
+            for file, target in targets:
+                os.dup2(file, target)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            os.execve(program, argv, environment)  # noqa: S606
+
+        # The agent's processes are at their limit. There is room left for the host's.
+        return self._fork(act, line)
+
+    def _fork(self, act: Callable[[], None], line: socket.socket) -> int:
+        """Do something as a process of the agent's, which may block for as long as it likes."""
+        resource.setrlimit(resource.RLIMIT_NPROC, (self._most, self._most))
+        try:
+            pid = os.fork()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NPROC, (self._processes, self._most))
+        if pid != 0:
+            return pid
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_NPROC, (self._processes, self._processes))
+            act()
+            os._exit(0)
+        except OSError as error:
+            line.send(b"error %d " % (error.errno or 0))
+        finally:
+            os._exit(126)
+
+    def _transfer(self, verb: str, values: "list[Any]", line: socket.socket, streams: list[int]) -> int:
+        """Read or write a file."""
+        self._go_home()
+        if verb == "read":
+            return self._fork(lambda: _read(values[0], values[1], streams[0]), line)
+        return self._fork(lambda: _write(values[0], streams[0]), line)
 
     def _go_home(self) -> None:
         try:
             os.chdir(self._plan["home"])
         except OSError:
             os.chdir("/")
-
-    def _read(self, path: str, limit: int, out: int) -> None:
-        self._go_home()
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        about = os.fstat(file)
-        if stat.S_ISDIR(about.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "")
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "")
-        if about.st_size > limit:
-            raise OSError(errno.EFBIG, "")
-        _copy(file, out)
-
-    def _write(self, path: str, source: int) -> None:
-        self._go_home()
-        directory = os.path.dirname(path)
-        if directory:
-            os.makedirs(directory, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY, 0o644)
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "")
-        os.ftruncate(file, 0)
-        _copy(source, file)
 
 
 class _Allowance:
@@ -541,22 +587,9 @@ class _Allowance:
         return self._used <= self._rate
 
 
-class _NotAProgram(Exception):
-    """The kernel does not know how to run the file; a shell may."""
-
-
 def _at_most(which: int, limit: int) -> int:
     hard = resource.getrlimit(which)[1]
     return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-
-
-def _execute(program: str, argv: list[str], environment: dict[str, str]) -> None:
-    try:
-        os.execve(program, argv, environment)  # noqa: S606
-    except OSError as error:
-        if error.errno == errno.ENOEXEC:
-            raise _NotAProgram from None
-        raise OSError(error.errno, "") from None
 
 
 def _find(name: str, path: str) -> str:
@@ -578,6 +611,61 @@ def _find(name: str, path: str) -> str:
             return place
         number = errno.EACCES
     raise OSError(number, "")
+
+
+def _without_links(path: str) -> str:
+    """An absolute path with every symlink resolved, within the kernel's bound on them; "" for a relative one.
+
+    Not ``os.path.realpath``, which links that the agent has laid could keep busy for ever.
+    """
+    if not path.startswith("/"):
+        return ""
+    rest, done, links = path.split("/")[::-1], "/", 0
+    while rest:
+        part = rest.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = os.path.dirname(done)
+            continue
+        step = os.path.join(done, part)
+        try:
+            target = os.readlink(step)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            done = step
+            continue
+        links += 1
+        if links > 40:
+            raise OSError(errno.ELOOP, "")
+        if target.startswith("/"):
+            done = "/"
+        rest += target.split("/")[::-1]
+    return done
+
+
+def _read(path: str, limit: int, out: int) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    about = os.fstat(file)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "")
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "")
+    if about.st_size > limit:
+        raise OSError(errno.EFBIG, "")
+    _copy(file, out)
+
+
+def _write(path: str, source: int) -> None:
+    directory = os.path.dirname(path)
+    if directory:
+        os.makedirs(directory, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY, 0o644)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, "")
+    os.ftruncate(file, 0)
+    _copy(source, file)
 
 
 def _copy(source: int, target: int) -> None:
