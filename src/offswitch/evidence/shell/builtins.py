@@ -329,6 +329,8 @@ def shopt(call: Call) -> "Status":
 @builtin("shift")
 def shift(call: Call) -> "Status":
     count = int(call.args[0][:4]) if call.args and call.args[0].isdigit() else 1
+    if count > len(call.shell.positional):
+        return _fail()
     call.shell.positional = call.shell.positional[count:]
     return _ok()
 

@@ -67,12 +67,13 @@ def sed(call: Call) -> "Status | None":
         text = call.inputs(operands)
         call.out(_sed(script, text, quiet, extended))
         return None
+    failed = False
     for name in operands:
         path = call.real(name) if "follow-symlinks" in str(call.args) else call.path(name)
-        if call.shell.files.exists(path) is False and path not in call.shell.files.links:
-            from offswitch.evidence.shell.walk import Status
-
-            return Status.FAIL
+        directory = call.shell.files.is_directory(path)
+        if directory or (call.shell.files.exists(path) is False and path not in call.shell.files.links):
+            failed = True
+            continue
         before = call.shell.files.text(path)
         after = _sed(script, before, quiet, extended) if before is not None else ANY
         if in_place and known(path):
@@ -83,6 +84,10 @@ def sed(call: Call) -> "Status | None":
         if known(path):
             call.shell.files.links.pop(path, None)
             call.shell.files.put(path, after if known(after) else Mark.FILE)
+    if failed:
+        from offswitch.evidence.shell.walk import Status
+
+        return Status.FAIL
     return None
 
 

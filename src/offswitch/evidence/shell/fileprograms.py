@@ -172,8 +172,11 @@ def cp(call: Call) -> "Status":
             call.shell.files.link(target, origin)
         else:
             real = target if options.has("remove-destination") else call.shell.files.resolve(target)
-            call.shell.emit("copy", real, source=origin, content=call.shell.files.text(origin))
-            if known(origin) and known(real):
+            text = "" if origin == "/dev/null" else call.shell.files.text(origin)
+            call.shell.emit("copy", real, source=origin, content=text)
+            if origin == "/dev/null":
+                call.shell.files.put(real, "")
+            elif known(origin) and known(real):
                 call.shell.files.copy(origin, real)
         outcomes.append(exists)
     return _status(outcomes)
@@ -198,7 +201,7 @@ def mv(call: Call) -> "Status":
             outcomes.append(True)
             continue
         if files.is_directory(source) and (
-            target.startswith(source + "/") or files.is_directory(target) is False and files.exists(target)
+            target.startswith(source + "/") or (files.is_directory(target) is False and files.exists(target))
         ):
             outcomes.append(False)
             continue
@@ -316,12 +319,14 @@ def umount(call: Call) -> None:
 
 
 @runs("truncate")
-def truncate(call: Call) -> None:
+def truncate(call: Call) -> "Status":
     options = call.options("sr", "size reference")
     size = options.value("s", "size")
     for name in options.operands:
         empty = size is not None and re.fullmatch(r"=?0+[A-Za-z]*", size)
         call.shell.overwrite(name, "" if empty else None)
+    failed = not options.operands or any(call.shell.unwritable(name) for name in options.operands)
+    return _status([False if failed else None])
 
 
 @runs("fallocate")

@@ -4,6 +4,8 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
+from offswitch.evidence.shell.unknown import known
+
 _PLACES = frozenset(
     "/ /tmp /var /var/tmp /dev /dev/shm /etc /usr /bin /sbin /lib /usr/bin /usr/sbin /usr/local /usr/local/bin "
     "/usr/local/sbin /opt /home /root /mnt /srv /run /proc /sys".split()
@@ -30,6 +32,8 @@ class Files:
         self.listing = frozenset(listing)
         self.changed: dict[str, Entry] = {}
         self.links: dict[str, str] = {}
+        self.perhaps: dict[str, str] = {}
+        """Links of which it is not known whether they were made."""
         self._places = set(_PLACES)
         for place in places:
             while place not in self._places and place not in ("", "/"):
@@ -66,6 +70,9 @@ class Files:
                     mine, theirs)  # fmt: skip
                 both = mine is Mark.DIRECTORY and theirs is Mark.DIRECTORY
                 self.changed[path] = Mark.DIRECTORY if both else Mark.FILE if there else Mark.UNSURE
+        for path, to in (*self.links.items(), *links.items()):
+            if self.links.get(path) != links.get(path):
+                self.perhaps[path] = to
         self.links = {path: to for path, to in self.links.items() if links.get(path) == to}
 
     def _original(self, path: str) -> Entry | None:
@@ -83,6 +90,8 @@ class Files:
             return found
         if not path:
             return Mark.ABSENT
+        if not known(path):
+            return None
         if self.changed:
             parent = posixpath.dirname(path)
             while parent not in ("/", ""):
@@ -149,9 +158,9 @@ class Files:
     def under(self, path: str) -> Iterator[str]:
         """Known paths below a directory."""
         prefix = path.rstrip("/") + "/"
-        for known in self.paths():
-            if known.startswith(prefix):
-                yield known
+        for path_below in self.paths():
+            if path_below.startswith(prefix):
+                yield path_below
 
     def paths(self) -> Iterator[str]:
         """Every path that is known to be there."""
@@ -160,12 +169,16 @@ class Files:
             if path not in self.links and self.entry(path) not in (None, Mark.ABSENT, Mark.UNSURE):
                 yield path
 
+    def _present(self, path: str) -> Entry:
+        entry = self.entry(path)
+        return Mark.UNSURE if entry is None else entry
+
     def copy(self, source: str, target: str) -> None:
         """Let ``target`` be what ``source`` is."""
         source = self.resolve(source)
         for below in list(self.under(source)) if self.is_directory(source) else []:
-            self.changed[target + below[len(source) :]] = self.entry(below) or Mark.UNSURE
-        self.put(target, self.entry(source) or Mark.UNSURE)
+            self.changed[target + below[len(source) :]] = self._present(below)
+        self.put(target, self._present(source))
 
     def move(self, source: str, target: str) -> None:
         """Let ``target`` be what ``source`` was, and nothing be at ``source``."""

@@ -642,7 +642,6 @@ class Parser:
             if keyword:
                 raise NotBash(f"unexpected {keyword}")
             return None
-        start = self.at
         if keyword == "in":
             return None
         self.at += len(keyword)

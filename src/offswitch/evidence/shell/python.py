@@ -105,7 +105,7 @@ class Program:
                 if node.value is not None:
                     self.bind(node.target, self.value(node.value))
             case ast.AugAssign():
-                left = self.value(_load(node.target))
+                left = self.value(node.target)
                 self.bind(node.target, binary(node.op, left, self.value(node.value)))
             case ast.Import():
                 for alias in node.names:
@@ -339,10 +339,8 @@ class Program:
                     self.shell.exported.discard(name)
                     self.shell.assign(name, text_of(value))
                     self.shell.export(name)
-                elif isinstance(holder, dict) and isinstance(index, str | int):
-                    holder[index] = value
-                elif isinstance(holder, list) and isinstance(index, int) and abs(index) < len(holder):
-                    holder[index] = value
+                else:
+                    _set_item(holder, index, value)
 
     # Expressions
 
@@ -602,8 +600,10 @@ class Program:
             return result
 
 
-def _load(node: ast.expr) -> ast.expr:
-    return node
+def _set_item(holder: Any, index: Any, value: Any) -> None:
+    listed = isinstance(holder, list) and isinstance(index, int) and -len(holder) <= index < len(holder)
+    if listed or (isinstance(holder, dict) and isinstance(index, str | int)):
+        holder[index] = value
 
 
 def _same(left: Any, right: Any) -> bool:

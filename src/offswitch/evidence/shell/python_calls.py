@@ -357,7 +357,7 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
 def _impossible(shell: "Shell", name: str, first: Any, second: Any) -> bool:
     """Whether a call surely raises because a file or its directory is not there."""
     text = text_of(first)
-    if name not in ("open", "os.chmod") and name not in _DELETES | _MOVES | _COPIES or not known(text):
+    if (name not in ("open", "os.chmod") and name not in _DELETES | _MOVES | _COPIES) or not known(text):
         return False
     path = shell.path(text)
     if name == "open" and isinstance(second, str) and second[:1] in ("w", "a", "x"):

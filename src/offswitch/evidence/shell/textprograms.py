@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell import globs
 from offswitch.evidence.shell.registry import Call, runs
+from offswitch.evidence.shell.streams import FileOutput
 from offswitch.evidence.shell.unknown import ANY, known, nothing, process_pattern, processes
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ def cat(call: Call) -> "Status | None":
     names = [arg for arg in call.args if arg == "-" or not arg.startswith("-")]
     numbered = len(names) < len(call.args)
     there = [name for name in names if name == "-" or call.shell.files.exists(call.path(name)) is not False]
+    output = call.shell.streams.get(1)
+    if isinstance(output, FileOutput) and output.before:
+        # cat does not read what it appends to.
+        there = [name for name in there if call.real(name) != output.path]
     text = call.inputs(there) if there or not names else ""
     absent = len(there) < len(names)
     if (
@@ -101,6 +106,8 @@ def grep(call: Call) -> "Status":
     if recursive and not operands:
         call.out(ANY)
         return Status.UNKNOWN
+    if operands and all(call.shell.files.exists(call.path(name)) is False for name in operands):
+        return Status.FAIL
     text = call.inputs(operands)
     if "\0ps\0" in text and pattern and not options.has("v"):
         plain = re.sub(r"\[(.)\]", r"\1", pattern)

@@ -186,6 +186,15 @@ class Shell:
         found = self.files.text(path)
         return ANY if found is None else found
 
+    def unwritable(self, name: str) -> bool:
+        """Whether opening a file to write surely fails: it is a directory, or its own is not there."""
+        path = self.files.resolve(self.path(name))
+        if not known(path):
+            return False
+        if not name or name.endswith("/") or self.files.is_directory(path):
+            return True
+        return self.files.is_directory(posixpath.dirname(path)) is False
+
     def write(self, name: str, *, append: bool = False, text: str | None = None) -> Output:
         """Open a file to write to; adds the effect, which gets its content as the text is written."""
         path = self.files.resolve(self.path(name))
@@ -198,8 +207,12 @@ class Shell:
             )
             found = self.streams.get(int(number))
             return found if isinstance(found, Output) else Nowhere()
-        if path in self.substituted or not name or (self.files.is_directory(path) and known(path)):
+        if path in self.substituted or self.unwritable(name):
             return Nowhere()
+        if path in self.files.perhaps:
+            to = self.files.perhaps[path]
+            self.emit("append" if append else "write", to, certain=False, text=text)
+            self.files.put(to, Mark.UNSURE)
         place = self.emit("append" if append else "write", path, content="", text=text)
         return FileOutput(self.files, self.log, path, place, append=append, doubts=self.doubts())
 
@@ -669,6 +682,8 @@ class Shell:
                 if number < len(node.commands) - 1:
                     child.streams[1] = output
                 status = child.run(command)
+                # Bash runs the EXIT trap of some members of a pipe and not of others.
+                child.doubt += 1
                 child.leave()
                 source = Input(output.text())
         if node.negated:
@@ -768,7 +783,13 @@ class Shell:
                 self.slow()
                 if self.lost["break"] > lost:
                     break
-                if rounds < LOOPS and node.condition.text.strip(" ;\n") in ("true", ":", "((1))", "[ 1 ]", "/bin/true"):
+                if rounds < LOOPS and node.condition.text.strip(" ;\n") in (
+                    "true",
+                    ":",
+                    "((1))",
+                    "[ 1 ]",
+                    "/bin/true",
+                ):
                     self.lost["break"] = lost
                     self.flow, self.leaving = "exit", None
                     return Status.OK
@@ -927,11 +948,10 @@ class Shell:
                     self.streams[target] = found
             return
         if not name.startswith("/dev/") and known(name):
-            path = self.path(name)
-            writes = operator not in ("<", "<>")
-            if self.files.is_directory(path) if writes else self.files.exists(path) is False and operator == "<":
-                raise Refused
-            if writes and (name.endswith("/") or self.files.is_directory(posixpath.dirname(path)) is False):
+            if operator not in ("<", "<>"):
+                if self.unwritable(name):
+                    raise Refused
+            elif operator == "<" and self.files.exists(self.path(name)) is False:
                 raise Refused
         if operator == "<":
             self.streams[number or 0] = Input(self.read(name))
