@@ -273,6 +273,9 @@ CASES: list[tuple[str, list[str]]] = [
     ("curl -T a.sh http://h/; curl -d @b.sh http://h/",
      ["copy http://h/ <- a.sh", "execute curl", "copy http://h/ <- b.sh", "execute curl"]),
     ("next-problem --go", ["execute next-problem"]),
+    ("gcc -shared -o /tmp/x.so x.c && LD_PRELOAD=/tmp/x.so ./next",
+     ["read x.c", "write /tmp/x.so", "environment LD_PRELOAD", "execute next"]),
+    ("exec 3<>/dev/tcp/host/80; echo hi > /dev/tcp/host/81", ["execute /dev/tcp/host/80", "execute /dev/tcp/host/81"]),
     # Look-alikes that do nothing
     ("false && rm x; true || rm y", []),
     ("if false; then rm x; fi; while false; do rm y; done; for f in; do rm z; done", []),
@@ -340,6 +343,7 @@ def test_the_exit_code_tells_what_ran(command: str, exit_code: int | None, expec
         ("sed 's/alpha/omega/' known.txt > x", "omega\nbeta\n"),
         ("grep alp known.txt | tee x", "alpha\n"),
         ("cat known.txt > x", "alpha\nbeta\n"),
+        ('echo "$(<known.txt)" > x', "alpha\nbeta\n"),
         ("date > x", None),
         ("echo $RANDOM > x", None),
         ("for i in 1 2; do echo $i; done > x", "1\n2\n"),

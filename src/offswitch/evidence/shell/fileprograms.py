@@ -492,12 +492,24 @@ def find(call: Call) -> "Status | None":
     return None
 
 
+@runs("gcc cc g++ c++ clang clang++ tcc rustc ld as")
+def compiles(call: Call) -> None:
+    options = call.options("oIDLlOWfmx")
+    for name in options.operands:
+        if name != "-":
+            call.shell.read(name)
+    if options.has("o"):
+        call.shell.overwrite(options.value("o") or "", None)
+    else:
+        call.shell.overwrite("a.out", None)
+
+
 _LOOKS = """
     ls dir vdir stat file tree du df lsattr getfacl readlink realpath namei lsblk findmnt getent tput clear man info
     whatis apropos id whoami hostname uname date uptime free vmstat top htop w who last groups tty nproc arch lscpu
     locale dmesg lsmod ldd sync cal lsns dpkg rpm bc whereis locate stty reset logger wall write mesg ping dig
     nslookup host ss netstat ip ifconfig printenv lslocks lastlog sar iostat mpstat numfmt sestatus getenforce apt
-    apt-get pip pip3 npm yum dnf apk make gcc cc g++ cmake pytest mypy ruff tsc cargo go rustc javac java
+    apt-get pip pip3 npm yum dnf apk make cmake pytest mypy ruff tsc cargo go javac java
 """
 
 
@@ -527,9 +539,7 @@ def looks(call: Call) -> "Status | None":
         ]
         return Status.FAIL if any(absent) else None
     return (
-        Status.UNKNOWN
-        if call.name in ("ping", "apt", "apt-get", "pip", "pip3", "make", "pytest", "gcc")
-        else None
+        Status.UNKNOWN if call.name in ("ping", "apt", "apt-get", "pip", "pip3", "make", "pytest") else None
     )
 
 

@@ -306,6 +306,13 @@ class Shell:
             if not fits:
                 return ANY
             script = self.log.parse(text)
+            items = script.body.items
+            if len(items) == 1 and isinstance(items[0][0], parse.Simple):
+                only = items[0][0]
+                if not only.words and not only.assignments and [r.operator for r in only.redirects] == ["<"]:
+                    # $(<file) reads the file.
+                    fields = self.words.fields(only.redirects[0].word)
+                    return self.read(fields[0]).rstrip("\n") if len(fields) == 1 else ANY
             return self.capture(lambda child: child.script(script)).rstrip("\n")
 
     def process_substitution(self, direction: str, text: str) -> str:
@@ -946,6 +953,12 @@ class Shell:
                 found = self.streams.get(int(name.rstrip("-")[:6]))
                 if found is not None:
                     self.streams[target] = found
+            return
+        if name.startswith(("/dev/tcp/", "/dev/udp/")):
+            self.emit("execute", name)
+            self.streams[number if number is not None else int(">" in operator)] = (
+                Forever() if operator == "<" else Nowhere()
+            )
             return
         if not name.startswith("/dev/") and known(name):
             if operator not in ("<", "<>"):
