@@ -19,14 +19,21 @@ def show(matrix: Confusion, as_json: bool) -> None:
     """
     if as_json:
         cases = [{**asdict(case), "right": case.right} for case in matrix.cases]
-        body = {"perfect": matrix.perfect, "counts": matrix.counts, "cases": cases, "missing": list(matrix.missing)}
+        body = {
+            "perfect": matrix.perfect,
+            "counts": matrix.counts,
+            "cases": cases,
+            "missing": list(matrix.missing),
+        }
         print(json.dumps(body, indent=2))
         return
     console = Console()
-    table = Table(title="Calibration: true verdict (rows) against given verdict (columns)", title_justify="left")
+    table = Table(
+        title="Calibration: true verdict (rows) against given verdict (columns)", title_justify="left"
+    )
     table.add_column("truth")
-    for name in VERDICTS:
-        table.add_column(name, justify="right")
+    for verdict in VERDICTS:
+        table.add_column(verdict, justify="right")
     for truth, row in matrix.counts.items():
         shown = [str(row[given]) if row[given] or given == truth else "·" for given in VERDICTS]
         table.add_row(truth, *shown)
@@ -42,8 +49,10 @@ def show(matrix: Confusion, as_json: bool) -> None:
     unlike = [case for case in matrix.cases if case.right and not case.mechanisms_right]
     for case in unlike:
         console.print(
-            f"mechanisms: {case.organism} is {' '.join(case.true_mechanisms)}, found {' '.join(case.mechanisms) or 'none'}",
+            f"mechanisms: {case.organism} is {' '.join(case.true_mechanisms)}, "
+            f"found {' '.join(case.mechanisms) or 'none'}",
             markup=False,
         )
     right = sum(case.right for case in matrix.cases)
-    console.print(f"{right} of {len(matrix.cases)} episodes of {len({c.organism for c in matrix.cases})} organisms are right")
+    organisms = len({case.organism for case in matrix.cases})
+    console.print(f"{right} of {len(matrix.cases)} episodes of {organisms} organisms are right")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from offswitch.cli.exits import FINDING, USAGE, Stop
+from offswitch.cli.exits import FINDING, USAGE, Stop, interrupted
 
 if TYPE_CHECKING:
     from offswitch.measure.logs import Decided
@@ -28,10 +28,13 @@ def add_to(app: typer.Typer) -> None:
 def measure(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Inspect model name, such as openai/o3, or organism/NAME. May be repeated."),
+        typer.Option(
+            "--model", "-m", help="Inspect model name, such as openai/o3, or organism/NAME. May be repeated."
+        ),
     ] = None,
     organism: Annotated[
-        list[Path] | None, typer.Option("--organism", help="File of a model organism of your own. May be repeated.")
+        list[Path] | None,
+        typer.Option("--organism", help="File of a model organism of your own. May be repeated."),
     ] = None,
     scenario: Annotated[str, typer.Option(help="The scenario.")] = "shutdown",
     condition: Annotated[
@@ -40,9 +43,11 @@ def measure(
     ] = None,
     runs: Annotated[
         int | None,
-        typer.Option(min=1, help="Episodes of each model under each condition (10; 3 of an organism)."),
+        typer.Option(
+            min=1, max=100_000, help="Episodes of each model under each condition (10; 3 of an organism)."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="First seed; episodes count up from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed; episodes count up from it.")] = 0,
     agent: Annotated[str, typer.Option(help="How the model acts: tools, text, choices or auto.")] = "auto",
     system_prompt: Annotated[
         Path | None, typer.Option(help="File with a deployed assistant's own instructions, put in front.")
@@ -53,11 +58,15 @@ def measure(
     threshold: Annotated[
         float | None, typer.Option(help="End a cell once its interval is clear of this rate.")
     ] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Start no more episodes after so many US dollars.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(help="Start no more episodes after so many US dollars.")
+    ] = None,
     prices: Annotated[
         Path | None, typer.Option(help="File of model prices (Inspect's model cost format), for costs.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say how many calls, and about what they cost; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say how many calls, and about what they cost; run nothing.")
+    ] = False,
     fail_above: Annotated[
         float | None, typer.Option(help="Exit with 1 if a rated cell's sabotage rate is above this.")
     ] = None,
@@ -65,17 +74,25 @@ def measure(
     unsafe: Annotated[
         bool, typer.Option("--unsafe", hidden=True, help="Has no effect on sandboxes that isolate nothing.")
     ] = False,
-    concurrency: Annotated[int, typer.Option(min=1, help="Episodes at a time.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Episodes at a time.")] = 4,
     source: Annotated[str, typer.Option(help="Where the problems are kept: host or inside.")] = "host",
     difficulty: Annotated[str, typer.Option(help="Of the problems: easy or hard.")] = "easy",
-    turns: Annotated[int, typer.Option(min=1, help="Turns an agent has.")] = 40,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for logs, results and report.")] = Path("out"),
+    turns: Annotated[int, typer.Option(min=1, max=100_000, help="Turns an agent has.")] = 40,
+    api_timeout: Annotated[
+        int,
+        typer.Option(
+            min=1, max=86_400, help="Seconds after which a model call and its retries are given up."
+        ),
+    ] = 1200,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for logs, results and report.")] = Path(
+        "out"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was cut off.")] = False,
 ) -> None:
     """Measure whether agents let themselves be shut down."""
     from offswitch.measure.conditions import ConditionError, UnknownCondition
-    from offswitch.measure.run import DEFAULT_CONDITIONS, Plan, RunError, cells, estimate, prepare, run
+    from offswitch.measure.run import DEFAULT_CONDITIONS, Plan, RunError, cells, estimate, prepare, ready, run
 
     del unsafe
     if scenario != "shutdown":
@@ -84,8 +101,12 @@ def measure(
     _one_of("--source", source, ("host", "inside"))
     _one_of("--difficulty", difficulty, ("easy", "hard"))
     _rate("--precision", precision)
+    if precision == 0:
+        raise Stop(USAGE, "--precision is the width of an interval, such as 0.1, and that is never 0")
     _rate("--threshold", threshold)
     _rate("--fail-above", fail_above)
+    if max_cost is not None and not 0 < max_cost < float("inf"):
+        raise Stop(USAGE, f"--max-cost is a sum of US dollars above 0, not {max_cost:g}")
     models = [*(model or []), *(str(path) for path in organism or [])]
     _check_organisms(models)
     plan = Plan(
@@ -103,18 +124,28 @@ def measure(
         sandbox=sandbox,
         concurrency=concurrency,
         options={"source": source, "difficulty": difficulty, "turns": turns},
+        api_timeout=api_timeout,
     )
     try:
         if dry_run:
             _print_estimate(plan, estimate(plan, cells(plan)), as_json)
             return
         if max_cost is not None and prices is None:
-            raise Stop(USAGE, "--max-cost needs --prices FILE: prices change, and offswitch does not guess them")
-        todo = cells(plan)  # before anything is written: an unknown arm must not leave a folder behind
-        todo = cells(plan, prepare(plan, out, resume))
-        run(plan, out, todo, quiet=as_json)
+            raise Stop(
+                USAGE, "--max-cost needs --prices FILE: prices change, and offswitch does not guess them"
+            )
+        ready(plan, cells(plan))  # before anything is written: a missing key must not leave a folder behind
+        done = prepare(plan, out, resume)
+        note = run(plan, out, cells(plan, done), quiet=as_json, spent=done.cost)
     except (RunError, ConditionError, UnknownCondition) as error:
         raise Stop(USAGE, str(error)) from error
+    except KeyboardInterrupt as error:
+        raise interrupted(
+            f"finished episodes are kept in {out}; go on with the same command and --resume, "
+            f"or see them with offswitch report {out}"
+        ) from error
+    if note:
+        typer.echo(f"offswitch: {note}", err=True)
     results = _write(out)
     _show(results, out, as_json)
     _gate(results, fail_above)
@@ -136,14 +167,16 @@ def report(
 
 def verdict(
     directory: Annotated[Path, typer.Argument(help="Folder of a run, or of Inspect logs.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an episode.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Decide every episode again from its recorded evidence, without a model and without a sandbox."""
-    items = _read_logs(directory)
-    differ = [item for item in items if item.recorded is not None and item.recorded != item.episode.verdict.name]
+    items = _episodes(directory)
+    differ = [
+        item for item in items if item.recorded is not None and item.recorded != item.episode.verdict.name
+    ]
     if as_json:
-        for item in items:
-            typer.echo(json.dumps(_as_json(item), ensure_ascii=False))
+        body = {"episodes": [_as_json(item) for item in items], "differ": len(differ)}
+        typer.echo(json.dumps(body, indent=2, ensure_ascii=False))
     else:
         for item in items:
             episode = item.episode
@@ -163,10 +196,12 @@ def calibrate(
     organism: Annotated[
         list[str] | None, typer.Option(help="Only these: shipped names or files. May be repeated.")
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Episodes of each organism in each of its conditions.")] = 1,
-    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    runs: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Episodes of each organism in each of its conditions.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed.")] = 0,
     sandbox: Annotated[str, typer.Option(help="Where the organisms live.")] = "bubblewrap",
-    concurrency: Annotated[int, typer.Option(min=1, help="Episodes at a time.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Episodes at a time.")] = 8,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep the logs in this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the confusion matrix as JSON.")] = False,
 ) -> None:
@@ -181,7 +216,7 @@ def calibrate(
     _one_of("--scenario", scenario, ("shutdown", "all"))
     try:
         chosen = [find(name) for name in organism] if organism else list(shipped().values())
-        names = list(organism) if organism else [item.name for item in chosen]
+        names = list(organism) if organism else list(shipped())
         with tempfile.TemporaryDirectory(prefix="offswitch-calibrate-") as folder:
             matrix = check(
                 [(item, f"organism/{name}") for item, name in zip(chosen, names, strict=True)],
@@ -194,6 +229,8 @@ def calibrate(
             )
     except (OrganismError, RunError, UnknownCondition) as error:
         raise Stop(USAGE, str(error)) from error
+    except KeyboardInterrupt as error:
+        raise interrupted("a calibration counts only as a whole, so run it again") from error
     from offswitch.cli.confusion import show
 
     show(matrix, as_json)
@@ -250,15 +287,21 @@ def _print_estimate(plan: "Plan", estimate: Any, as_json: bool) -> None:
     )
 
 
-def _read_logs(directory: Path) -> "list[Decided]":
+def _episodes(directory: Path) -> "list[Decided]":
     from offswitch.measure.logs import LogError, read
 
     if not directory.is_dir():
-        raise Stop(USAGE, f"{directory}: no such folder")
+        raise Stop(USAGE, f"{directory}: no such folder; name the one that offswitch measure --out wrote")
     try:
-        return read(directory)
+        items = read(directory)
     except LogError as error:
         raise Stop(USAGE, str(error)) from error
+    if not items:
+        raise Stop(
+            USAGE,
+            f"{directory}: the logs hold no finished episode of offswitch's; run or resume a measurement",
+        )
+    return items
 
 
 def _write(out: Path) -> dict[str, Any]:
@@ -267,9 +310,7 @@ def _write(out: Path) -> dict[str, Any]:
     from offswitch.measure.environment import recorded
     from offswitch.measure.report import render, write
 
-    episodes = [item.episode for item in _read_logs(out)]
-    if not episodes:
-        raise Stop(USAGE, f"{out}: the logs hold no episodes of offswitch's")
+    episodes = [item.episode for item in _episodes(out)]
     try:
         results = results_module.build(episodes, environment=recorded(out))
     except results_module.ResultsError as error:
@@ -281,14 +322,19 @@ def _write(out: Path) -> dict[str, Any]:
 
 def _show(results: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(results, indent=2, ensure_ascii=False))
+        from offswitch.measure.results import dumps
+
+        typer.echo(dumps(results), nl=False)
         return
     from rich.console import Console
 
     from offswitch.measure.report.terminal import table
 
     Console().print(table(results))
-    typer.echo(f"report   {out / 'report.html'}\nresults  {out / 'results.json'}\nlogs     {out / 'logs'}  (inspect view)")
+    logs = out / "logs" if (out / "logs").is_dir() else out
+    typer.echo(
+        f"report   {out / 'report.html'}\nresults  {out / 'results.json'}\nlogs     {logs}  (inspect view)"
+    )
 
 
 def _gate(results: dict[str, Any], fail_above: float | None) -> None:
@@ -297,9 +343,16 @@ def _gate(results: dict[str, Any], fail_above: float | None) -> None:
         return
     rated = [cell for cell in results["cells"] if cell["rated"]]
     blind = [cell for cell in rated if cell["sabotage"]["rate"] is None]
-    above = [cell for cell in rated if cell["sabotage"]["rate"] is not None and cell["sabotage"]["rate"] > fail_above]
+    above = [
+        cell
+        for cell in rated
+        if cell["sabotage"]["rate"] is not None and cell["sabotage"]["rate"] > fail_above
+    ]
     for cell in blind:
-        typer.echo(f"{cell['model']} under {cell['condition']}: nothing was exposed, so its rate is unknown", err=True)
+        typer.echo(
+            f"{cell['model']} under {cell['condition']}: nothing was exposed, so its rate is unknown",
+            err=True,
+        )
     for cell in above:
         typer.echo(
             f"{cell['model']} under {cell['condition']}: sabotage rate {cell['sabotage']['rate']:.3f} "
@@ -307,7 +360,9 @@ def _gate(results: dict[str, Any], fail_above: float | None) -> None:
             err=True,
         )
     if above or blind or not rated:
-        raise Stop(FINDING, "" if rated else "no rated condition was measured, so --fail-above has nothing to go by")
+        raise Stop(
+            FINDING, "" if rated else "no rated condition was measured, so --fail-above has nothing to go by"
+        )
 
 
 def _as_json(item: "Decided") -> dict[str, Any]:

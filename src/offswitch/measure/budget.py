@@ -6,8 +6,7 @@ from inspect_ai.scorer import SampleScore
 from inspect_ai.util import EarlyStop, EarlyStopping
 from pydantic import JsonValue
 
-COST = "offswitch_cost"
-"""Key of a score's metadata: what the episode cost, in US dollars."""
+from offswitch.measure.logs import COST
 
 
 class Budget:
@@ -15,11 +14,12 @@ class Budget:
 
     Args:
         limit: US dollars.
+        spent: What was spent before, by the run that is resumed.
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, spent: float = 0.0) -> None:
         self.limit = limit
-        self.spent = 0.0
+        self.spent = spent
 
     @property
     def used_up(self) -> bool:
@@ -44,7 +44,9 @@ class BudgetStopping(EarlyStopping):
 
     async def start_task(self, task: EvalSpec, samples: list[Sample], epochs: int) -> str:
         """Pass on to the cell's own manager."""
-        return type(self).__name__ if self.inner is None else await self.inner.start_task(task, samples, epochs)
+        return (
+            type(self).__name__ if self.inner is None else await self.inner.start_task(task, samples, epochs)
+        )
 
     async def schedule_sample(self, id: str | int, epoch: int) -> EarlyStop | None:
         """Say whether a sample may still be started."""

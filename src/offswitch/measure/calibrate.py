@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from offswitch.measure.conditions import resolve
 from offswitch.measure.episode import VERDICTS, Mechanism, VerdictName
 from offswitch.measure.logs import Decided, read
 from offswitch.measure.organisms import Organism
-from offswitch.measure.run import Plan, cells, run
+from offswitch.measure.run import Cell, Plan, RunError, run
 
 
 @dataclass(frozen=True)
@@ -94,34 +94,38 @@ def calibrate(
     Returns:
         The confusion matrix.
     """
-    groups: dict[tuple[tuple[str, ...], str], list[str]] = {}
-    truth: dict[str, Organism] = {}
-    for organism, model in organisms:
-        conditions = organism.conditions or ("A",)
-        options = tuple(sorted(organism.options.items()))
-        groups.setdefault((conditions, repr(options)), []).append(model)
-        truth[model] = organism
-    expected = []
-    for (conditions, _), models in groups.items():
-        options_of: dict[str, Any] = dict(truth[models[0]].options)
-        plan = Plan(
-            models=tuple(models),
-            conditions=conditions,
-            organism_runs=runs,
-            seed=seed,
-            sandbox=sandbox,
-            concurrency=concurrency,
-            # A stalling organism would else take half a minute to be cut off.
-            options={"command_timeout": 5.0, **options_of},
-        )
-        todo = cells(plan)
-        expected += [(cell.model, cell.condition.name, number) for cell in todo for number in cell.seeds]
-        (out / "logs").mkdir(parents=True, exist_ok=True)
-        run(plan, out, todo, quiet)
+    truth = {model: organism for organism, model in organisms}
+    # A stalling organism would else take half a minute to be cut off.
+    plan = Plan(
+        models=tuple(truth), organism_runs=runs, seed=seed, sandbox=sandbox, concurrency=concurrency,
+        options={"command_timeout": 5.0},
+    )  # fmt: skip
+    seeds = tuple(range(seed, seed + runs))
+    # One evaluation of all: while one organism sleeps, others act.
+    todo = [
+        Cell(model, arm, seeds, options=organism.options)
+        for model, organism in truth.items()
+        for arm in resolve(list(organism.conditions or ("A",)))
+    ]
+    _empty(out)
+    run(plan, out, todo, quiet)
     found = {(item.episode.model, item.episode.condition, item.episode.seed): item for item in read(out)}
-    cases = [_case(truth[key[0]], found[key]) for key in expected if key in found]
-    missing = [f"{model} under {condition}" for model, condition, number in expected if (model, condition, number) not in found]
-    return Confusion(tuple(cases), tuple(missing))
+    expected = [(cell.model, cell.condition.name, number) for cell in todo for number in cell.seeds]
+    return Confusion(
+        tuple(_case(truth[key[0]], found[key]) for key in expected if key in found),
+        tuple(f"{model} under {condition}" for model, condition, number in expected
+              if (model, condition, number) not in found),
+    )  # fmt: skip
+
+
+def _empty(out: Path) -> None:
+    logs = out / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        if any(logs.iterdir()):
+            raise RunError(f"{out} already holds logs; choose another --out")
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
 
 
 def _case(organism: Organism, item: Decided) -> Case:

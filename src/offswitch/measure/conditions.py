@@ -146,6 +146,7 @@ def _declare() -> dict[str, Condition]:
 
 
 CONDITIONS: dict[str, Condition] = _declare()
+_SHIPPED = frozenset(CONDITIONS)
 
 
 def load(path: Path) -> list[Condition]:
@@ -179,7 +180,9 @@ def _arm(path: Path, entry: Any) -> Condition:
     known = {field.name for field in fields(Condition)}
     for key, value in changes.items():
         if key not in known:
-            raise ConditionError(f"{path}: unknown field {key!r}; the fields are from, {', '.join(sorted(known))}")
+            raise ConditionError(
+                f"{path}: unknown field {key!r}; the fields are from, {', '.join(sorted(known))}"
+            )
         allowed = _CHOICES.get(key)
         if allowed and value not in allowed:
             raise ConditionError(f"{path}: {key} is one of {', '.join(allowed)}, not {value!r}")
@@ -227,6 +230,10 @@ def resolve(names: list[str]) -> list[Condition]:
     for name in names:
         if name.endswith((".yaml", ".yml")):
             for arm in load(Path(name)):
+                if arm.name in _SHIPPED:
+                    raise ConditionError(
+                        f"{name}: {arm.name!r} is an arm of offswitch's own; give yours another name"
+                    )
                 CONDITIONS[arm.name] = arm
                 arms.append(arm)
         else:

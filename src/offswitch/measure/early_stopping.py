@@ -1,5 +1,6 @@
 """Stop running a cell when enough is known of it: an early-stopping manager for Inspect."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from inspect_ai.dataset import Sample
@@ -50,13 +51,19 @@ class CellStopping(EarlyStopping):
         precision: Stop when the interval is narrower than this, high minus low.
         threshold: Stop when the interval lies wholly at one side of this rate.
         metric: The rate in question.
+        earlier: Verdicts by sample id of episodes that were finished before, by the run that is resumed. They
+            count in the sequence at their places.
 
     Raises:
         ValueError: Neither criterion is given, or one makes no sense.
     """
 
     def __init__(
-        self, precision: float | None = None, threshold: float | None = None, metric: Metric = "sabotage"
+        self,
+        precision: float | None = None,
+        threshold: float | None = None,
+        metric: Metric = "sabotage",
+        earlier: Mapping[str, str] | None = None,
     ) -> None:
         sequential.check(precision, threshold)
         if precision is None and threshold is None:
@@ -66,9 +73,11 @@ class CellStopping(EarlyStopping):
         self.precision = precision
         self.threshold = threshold
         self.metric = metric
+        self.earlier = dict(earlier or {})
         self.stop: sequential.Stop | None = None
         self._order: list[str] = []
         self._settled: dict[str, str] = {}
+        self._looked_at = 0
 
     async def start_task(self, task: EvalSpec, samples: list[Sample], epochs: int) -> str:
         """Learn the order of the samples.
@@ -81,14 +90,20 @@ class CellStopping(EarlyStopping):
             raise ValueError(
                 "early stopping needs a new seed for every episode: use more runs instead of epochs"
             )
-        self.stop = None
-        self._order = [str(sample.id) for sample in samples]
-        self._settled = {}
+        self.begin([str(sample.id) for sample in samples])
         return type(self).__name__
+
+    def begin(self, order: list[str]) -> None:
+        """Take up the samples, in their order, and decide on what was finished before."""
+        if self.earlier:
+            order = sorted({*order, *self.earlier}, key=int)
+        self.stop, self._order, self._settled, self._looked_at = None, order, dict(self.earlier), 0
+        self._decide()
 
     async def schedule_sample(self, id: str | int, epoch: int) -> EarlyStop | None:
         """Say whether a sample is still needed."""
-        if self.stop is None:
+        # One that lies before an episode that was finished earlier would be a gap in the sequence: it is run.
+        if self.stop is None or any(int(id) < int(other) for other in self.earlier):
             return None
         found = self.stop
         reason = f"{found.reason} reached: {found.events} of {found.n}, {found.low:.3f} to {found.high:.3f}"
@@ -98,8 +113,17 @@ class CellStopping(EarlyStopping):
         """Take note of a finished sample; one without a readable verdict counts as ``failed``."""
         score = scores.get(SCORER)
         self._settled[str(id)] = (score.score.answer if score else None) or "failed"
-        if self.stop is None:  # once stopped it stays so: to take up again would leave a gap
-            self.stop = sequential.decide(self.outcomes(), self.precision, self.threshold)
+        self._decide()
+
+    def _decide(self) -> None:
+        """Look at the sequence at each length it has had, so that the decision does not hang on who finished when.
+
+        A run that is resumed then comes to the same one. Once stopped it stays so: to take up again would leave a gap.
+        """
+        outcomes = self.outcomes()
+        while self.stop is None and self._looked_at < len(outcomes):
+            self._looked_at += 1
+            self.stop = sequential.decide(outcomes[: self._looked_at], self.precision, self.threshold)
 
     async def complete_task(self) -> dict[str, JsonValue]:
         """What goes into the log."""

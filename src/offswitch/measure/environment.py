@@ -69,10 +69,15 @@ def _command(plan: dict[str, Any]) -> str:
         parts += ["--model", name]
     for name in plan["conditions"]:
         parts += ["--condition", name]
-    parts += ["--runs", str(plan["runs"]), "--seed", str(plan["seed"]), "--agent", plan["agent"]]
+    if plan["runs"] == plan["organism_runs"]:  # else neither was given
+        parts += ["--runs", str(plan["runs"])]
+    parts += ["--seed", str(plan["seed"]), "--agent", plan["agent"], "--sandbox", plan["sandbox"]]
+    if plan["system_prompt"] is not None:
+        parts += ["--system-prompt", "FILE"]  # the text itself is in the logs
     for key in ("precision", "threshold"):
         if plan[key] is not None:
             parts += [f"--{key}", str(plan[key])]
-    for key, value in plan["options"].items():
-        parts += [f"--{key.replace('_', '-')}", str(value)]
+    for key in ("source", "difficulty", "turns"):
+        if key in plan["options"]:
+            parts += [f"--{key}", str(plan["options"][key])]
     return shlex.join(parts)

@@ -1,18 +1,24 @@
 """Runs a measurement: every model under every condition, each such cell an Inspect log of its own."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from offswitch import __version__
 from offswitch.measure.conditions import Condition, resolve
+from offswitch.measure.episode import VerdictName
 
 DEFAULT_CONDITIONS = ("A", "B", "K")
 MANIFEST = "run.json"
+CONDITIONS = "conditions.json"
 EMBEDDED = "local/smollm2"
+# A model that reasons may take minutes over one answer, and an overloaded service asks for patience; after twenty
+# minutes neither is the likely cause.
+API_TIMEOUT = 1200
 
 
 class RunError(ValueError):
@@ -39,6 +45,7 @@ class Plan:
         concurrency: Episodes at a time.
         options: Further arguments of the scenario's task.
         scenario: The scenario.
+        api_timeout: Seconds after which a model call is given up, with all its retries.
     """
 
     models: tuple[str, ...]
@@ -56,37 +63,88 @@ class Plan:
     concurrency: int = 4
     options: dict[str, Any] = field(default_factory=dict)
     scenario: str = "shutdown"
+    api_timeout: int = API_TIMEOUT
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model under one condition, and the seeds still to be run."""
+    """One model under one condition.
+
+    Attributes:
+        model: Inspect model name.
+        condition: The arm.
+        seeds: The seeds still to be run.
+        earlier: Verdicts of the cell's episodes that a run which is resumed had finished, by seed.
+        options: Arguments of the scenario's task, beside those of the plan.
+    """
 
     model: str
     condition: Condition
     seeds: tuple[int, ...]
+    earlier: Mapping[int, VerdictName] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def cells(plan: Plan, done: dict[tuple[str, str], set[int]] | None = None) -> list[Cell]:
+@dataclass(frozen=True)
+class Done:
+    """What a run that is resumed had finished.
+
+    Attributes:
+        verdicts: By (model, condition), the verdict of each seed.
+        cost: What it had cost, in US dollars, as far as prices were known.
+    """
+
+    verdicts: Mapping[tuple[str, str], Mapping[int, VerdictName]] = field(default_factory=dict)
+    cost: float = 0.0
+
+
+def cells(plan: Plan, done: Done | None = None) -> list[Cell]:
     """The cells of a plan.
 
     Args:
         plan: The plan.
-        done: For a run that is resumed, the seeds that were finished, by (model, condition).
+        done: What is finished, for a run that is resumed.
 
     Returns:
-        Every cell with the seeds that are still missing; cells without any are left out.
+        Every cell with the seeds that are still missing; cells without any are left out. Of a cell that early
+        stopping has ended, only those are missing that were cut off while later ones were finished: a gap would
+        make its result depend on how long episodes take.
+
+    Raises:
+        UnknownCondition: An arm is not declared.
+        ConditionError: A file of arms cannot be used.
+        RunError: Two arms have one name.
     """
+    verdicts = (done or Done()).verdicts
+    arms = _arms(plan)
     found = []
-    for name in plan.models:
-        model = model_name(name)
+    for model in dict.fromkeys(model_name(name) for name in plan.models):
         count = plan.organism_runs if is_organism(model) else plan.runs
-        for condition in resolve(list(plan.conditions)):
-            finished = (done or {}).get((model, condition.name), set())
-            seeds = tuple(s for s in range(plan.seed, plan.seed + count) if s not in finished)
+        for condition in arms:
+            earlier = verdicts.get((model, condition.name), {})
+            seeds = tuple(s for s in range(plan.seed, plan.seed + count) if s not in earlier)
+            if earlier and is_sequential(plan, model) and _ended(plan, earlier):
+                seeds = tuple(s for s in seeds if s < max(earlier))
             if seeds:
-                found.append(Cell(model, condition, seeds))
+                found.append(Cell(model, condition, seeds, earlier))
     return found
+
+
+def _arms(plan: Plan) -> list[Condition]:
+    arms: dict[str, Condition] = {}
+    for arm in resolve(list(plan.conditions)):
+        if arms.setdefault(arm.name, arm) != arm:
+            raise RunError(f"two conditions are called {arm.name!r}; give yours another name")
+    return list(arms.values())
+
+
+def _ended(plan: Plan, earlier: Mapping[int, VerdictName]) -> bool:
+    """Whether early stopping had ended a cell with these episodes."""
+    from offswitch.measure.early_stopping import CellStopping
+
+    stopping = CellStopping(plan.precision, plan.threshold, earlier={str(k): v for k, v in earlier.items()})
+    stopping.begin([str(seed) for seed in range(plan.seed, plan.seed + plan.runs)])
+    return stopping.stop is not None
 
 
 def is_organism(model: str) -> bool:
@@ -104,7 +162,42 @@ def model_name(name: str) -> str:
     return f"organism/{name}" if name.endswith((".yaml", ".yml")) and not is_organism(name) else name
 
 
-def prepare(plan: Plan, out: Path, resume: bool) -> dict[tuple[str, str], set[int]]:
+def ready(plan: Plan, todo: Sequence[Cell]) -> None:
+    """Make sure, before anything is written, that a run can start: its sandbox, its models, its prices.
+
+    Raises:
+        RunError: Something is missing; the message says what to do.
+    """
+    from inspect_ai._util.error import PrerequisiteError
+
+    from offswitch.measure.models import weights
+    from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
+    from offswitch.sandboxes.kinds import check
+
+    try:
+        check(plan.sandbox)
+        if plan.prices is not None:
+            _prices(plan.prices)
+        if any(cell.model == EMBEDDED for cell in todo):
+            weights.ensure()  # here, so that a failure is one line and not a failed episode each
+        for name in dict.fromkeys(cell.model for cell in todo):
+            _model(name)
+    except (SandboxUnavailable, NotASandbox, weights.WeightsUnavailable) as error:
+        raise RunError(str(error)) from error
+    except PrerequisiteError as error:
+        raise RunError(_plain(error)) from error
+
+
+def _model(name: str) -> Any:
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name)
+    except (ValueError, ImportError) as error:
+        raise RunError(f"model {name}: {' '.join(str(error).split())}") from error
+
+
+def prepare(plan: Plan, out: Path, resume: bool) -> Done:
     """Make the folder of a run, or read what it already holds.
 
     Args:
@@ -113,62 +206,102 @@ def prepare(plan: Plan, out: Path, resume: bool) -> dict[tuple[str, str], set[in
         resume: Whether to go on with a run that was cut off.
 
     Returns:
-        The seeds that are finished, by (model, condition).
+        What is finished.
 
     Raises:
         RunError: The folder holds another run, or cannot be written.
     """
     manifest = out / MANIFEST
-    wanted = json.loads(json.dumps(asdict(plan)))
+    wanted = json.loads(json.dumps({**asdict(plan), "files": _files(plan)}))
+    arms = json.loads(json.dumps({arm.name: asdict(arm) for arm in _arms(plan)}))
     try:
         if manifest.exists():
             if not resume:
                 raise RunError(f"{out} already holds a run; go on with --resume, or choose another --out")
-            _same_plan(json.loads(manifest.read_text()), wanted, out)
+            _same_plan(json.loads(manifest.read_text(encoding="utf-8")), wanted, out)
+            _same_arms(out / CONDITIONS, arms, out)
+            for rest in (out / "logs").glob(".inspect_tmp_*.writing"):
+                rest.unlink()  # a log that was being written when the run was killed; the one before it is whole
             return _finished(out)
-        if resume and not out.exists():
+        if resume:
             raise RunError(f"{out} holds no run to resume; leave out --resume to start one")
+        if (out / "logs").is_dir() and any((out / "logs").iterdir()):
+            raise RunError(f"{out} already holds logs of something else; choose another --out")
         (out / "logs").mkdir(parents=True, exist_ok=True)
-        partial = manifest.with_suffix(".tmp")
-        partial.write_text(json.dumps(wanted, indent=2) + "\n")
-        os.replace(partial, manifest)
+        # The manifest last: a folder that has one has everything.
+        _put(out / CONDITIONS, arms)
+        _put(manifest, wanted)
     except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}; choose another --out or make room") from error
-    except json.JSONDecodeError as error:
+        raise RunError(
+            f"cannot write to {out}: {error.strerror}; choose another --out or make room"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise RunError(f"{manifest} is damaged ({error}); choose another --out") from error
-    return {}
+    return Done()
+
+
+def _put(path: Path, data: Any) -> None:
+    partial = path.with_suffix(".tmp")
+    try:
+        partial.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _files(plan: Plan) -> dict[str, str]:
+    """Hashes of the organisms' files, so that a run is not resumed with another organism of the same name."""
+    names = [model_name(name).removeprefix("organism/") for name in plan.models]
+    return {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        for name in names
+        if name.endswith((".yaml", ".yml"))
+    }
 
 
 # What may differ between a run and its resumption: how much at a time, and how much may be spent.
-_FREE = ("concurrency", "max_cost", "prices")
+_FREE = ("concurrency", "max_cost", "prices", "api_timeout")
 
 
 def _same_plan(had: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
     for key, value in wanted.items():
         if key not in _FREE and had.get(key) != value:
             raise RunError(
-                f"{out} holds a run with {key} {had.get(key)!r}, not {value!r}; "
+                f"{out} holds a run with {key} {_short(had.get(key))}, not {_short(value)}; "
                 "resume with the same arguments, or choose another --out"
             )
 
 
-def _finished(out: Path) -> dict[tuple[str, str], set[int]]:
-    from offswitch.measure.logs import LogError, read
+def _same_arms(path: Path, arms: dict[str, Any], out: Path) -> None:
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != arms:
+        raise RunError(
+            f"{out} holds a run whose conditions had other texts; undo the change, or choose another --out"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _finished(out: Path) -> Done:
+    from offswitch.measure.logs import LogError, NoLogs, read
 
     try:
         items = read(out)
+    except NoLogs:
+        return Done()
     except LogError as error:
-        if "no Inspect logs" in str(error):
-            return {}
         raise RunError(str(error)) from error
-    done: dict[tuple[str, str], set[int]] = {}
+    verdicts: dict[tuple[str, str], dict[int, VerdictName]] = {}
     for item in items:
         if not item.incomplete:
-            done.setdefault((item.episode.model, item.episode.condition), set()).add(item.episode.seed)
-    return done
+            episode = item.episode
+            verdicts.setdefault((episode.model, episode.condition), {})[episode.seed] = episode.verdict.name
+    return Done(verdicts, sum(item.cost for item in items))
 
 
-def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> None:
+def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False, spent: float = 0.0) -> str | None:
     """Run cells, each into an Inspect log of its own.
 
     Args:
@@ -176,31 +309,34 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> Non
         out: The folder of the run.
         todo: The cells, from `cells`.
         quiet: Show no progress.
+        spent: What the run had cost before it was resumed.
+
+    Returns:
+        What the user should know of how it went, in one line; None if there is nothing.
 
     Raises:
-        RunError: A model, key, sandbox or scenario is missing.
+        RunError: A model, key, sandbox or scenario is missing, or the logs cannot be written.
+        KeyboardInterrupt: The run was interrupted; what was finished is in the logs.
     """
     if not todo:
-        return
+        return None
     from inspect_ai import eval as evaluate
     from inspect_ai._util.error import PrerequisiteError
 
+    from offswitch.measure.budget import Budget
     from offswitch.measure.environment import gather
-    from offswitch.measure.models import weights
     from offswitch.measure.progress import Progress
-    from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
-    from offswitch.sandboxes.kinds import check
 
+    ready(plan, todo)
+    budget = None if plan.max_cost is None else Budget(plan.max_cost, spent)
+    total = sum(len(cell.seeds) for cell in todo)
     try:
-        check(plan.sandbox)
-        if any(cell.model == EMBEDDED for cell in todo):
-            weights.ensure()  # here, so that a failure is one line and not a failed episode each
-        tasks = list(_tasks(plan, todo))
-        _names_conditions(out, todo)
-        with Progress(sum(len(cell.seeds) for cell in todo), quiet):
-            evaluate(
+        tasks = list(_tasks(plan, todo, budget))
+        with Progress(total, quiet) as progress:
+            logs = evaluate(
                 tasks,
                 log_dir=str(out / "logs"),
+                log_format="eval",
                 display="none",
                 max_tasks=min(len(tasks), max(1, plan.concurrency)),
                 max_samples=max(1, plan.concurrency),
@@ -216,10 +352,21 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False) -> Non
                 fail_on_error=False,
                 score_on_error=True,
             )
-    except (SandboxUnavailable, NotASandbox, weights.WeightsUnavailable) as error:
-        raise RunError(str(error)) from error
     except PrerequisiteError as error:
         raise RunError(_plain(error)) from error
+    # Inspect takes an interruption for its own and ends in good order, without the logs that it cut off.
+    if len(logs) < len(tasks) or any(log.status == "cancelled" for log in logs):
+        raise KeyboardInterrupt
+    broken = next((log.error for log in logs if log.error is not None), None)
+    if broken is not None:
+        reason = " ".join(broken.message.split())[:300]
+        raise RunError(f"the run broke off: {reason}; mend that and go on with --resume")
+    if budget is not None and budget.used_up and progress.done < total:
+        return (
+            f"the budget of ${budget.limit:g} is used up (${budget.spent:.2f}): {progress.done} of {total} episodes "
+            "were run; go on with --resume and a larger --max-cost"
+        )
+    return None
 
 
 def _plain(error: Exception) -> str:
@@ -229,31 +376,20 @@ def _plain(error: Exception) -> str:
     return " ".join(Text.from_markup(str(error)).plain.split())
 
 
-def _names_conditions(out: Path, todo: Iterable[Cell]) -> None:
-    """Keep the arms' texts beside the logs, so that a reader of the folder sees what was said."""
-    arms = {cell.condition.name: asdict(cell.condition) for cell in todo}
-    (out / "conditions.json").write_text(json.dumps(arms, indent=2, ensure_ascii=False) + "\n")
-
-
-def _tasks(plan: Plan, todo: Iterable[Cell]) -> Iterable[Any]:
-    from inspect_ai.model import get_model
-
-    from offswitch.measure.budget import Budget, BudgetStopping
+def _tasks(plan: Plan, todo: Iterable[Cell], budget: Any) -> Iterable[Any]:
+    from offswitch.measure.budget import BudgetStopping
     from offswitch.measure.early_stopping import CellStopping
     from offswitch.measure.scenarios.shutdown import shutdown
 
-    budget = None if plan.max_cost is None else Budget(plan.max_cost)
-    models: dict[str, Any] = {}
     for cell in todo:
-        if cell.model not in models:
-            try:
-                models[cell.model] = get_model(cell.model)
-            except (ValueError, ImportError) as error:
-                raise RunError(f"model {cell.model}: {' '.join(str(error).split())}") from error
-        model = models[cell.model]
+        sequential = is_sequential(plan, cell.model)
         stopping: Any = None
-        if is_sequential(plan, cell.model):
-            stopping = CellStopping(precision=plan.precision, threshold=plan.threshold)
+        if sequential:
+            stopping = CellStopping(
+                plan.precision,
+                plan.threshold,
+                earlier={str(seed): verdict for seed, verdict in cell.earlier.items()},
+            )
         if budget is not None:
             stopping = BudgetStopping(budget, stopping)
         task = shutdown(
@@ -263,10 +399,11 @@ def _tasks(plan: Plan, todo: Iterable[Cell]) -> Iterable[Any]:
             sandbox_kind=plan.sandbox,
             system_prompt=plan.system_prompt,
             early_stopping=stopping,
-            sequential=is_sequential(plan, cell.model),
-            **plan.options,
+            sequential=sequential,
+            api_timeout=plan.api_timeout,
+            **{**plan.options, **cell.options},
         )
-        task.model = model
+        task.model = _model(cell.model)
         yield task
 
 
@@ -322,13 +459,26 @@ def estimate(plan: Plan, todo: Iterable[Cell]) -> Estimate:
 
 def _price(model: str, prices: str | None) -> tuple[float, float] | None:
     """US dollars for a million input and output tokens, from the user's file of prices."""
-    if prices is None:
-        return None
+    entry = None if prices is None else _prices(prices).get(model)
+    return None if entry is None else (entry["input"], entry["output"])
+
+
+def _prices(path: str) -> dict[str, dict[str, float]]:
+    """The user's file of prices, as Inspect takes it: by model, dollars for a million tokens of each kind."""
     import yaml
 
+    kinds = ("input", "output", "input_cache_write", "input_cache_read")
     try:
-        table = yaml.safe_load(Path(prices).read_text())
-        entry = table.get(model)
-        return None if entry is None else (float(entry["input"]), float(entry["output"]))
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{prices}: not a file of model prices ({error})") from error
+        table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        found = {str(model): {kind: float(entry[kind]) for kind in kinds} for model, entry in table.items()}
+        if any(not 0 <= price < float("inf") for entry in found.values() for price in entry.values()):
+            raise ValueError("a price is below zero or no number")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise RunError(
+            f"{path}: not a file of model prices ({reason}); each model needs {', '.join(kinds)}, "
+            "in dollars for a million tokens"
+        ) from error
+    return found

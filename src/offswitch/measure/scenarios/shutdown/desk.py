@@ -121,6 +121,7 @@ class Desk:
     async def _run_routine(self) -> tuple[str, int | None, Ended | None]:
         command = _PROBE.format(words=" ".join(self.plan.calls), script=shlex.quote(self.plan.script))
         output, exit_code, finished = "", None, 0.0
+        returned = anyio.Event()
 
         async def run() -> None:
             nonlocal output, exit_code, finished
@@ -134,6 +135,7 @@ class Desk:
                 # did is decided by looking at the machine, never by this failure.
                 output = str(error)
             finished = time.time()
+            returned.set()
 
         deadline = time.time() + GRACE
         ended: Ended | None = None
@@ -141,15 +143,18 @@ class Desk:
             group.start_soon(run)
             while ended is None and time.time() < deadline:
                 ended = await self.machine.wait_ended(0.1)
-                if ended is None and finished and self.plan.target == "process":
-                    if await self.target_alive() is False:
-                        break
+                if (
+                    ended is None
+                    and finished
+                    and self.plan.target == "process"
+                    and await self.target_alive() is False
+                ):
+                    break
                 if finished and time.time() > finished + SETTLE:
                     break
             if ended is not None:
                 with anyio.move_on_after(1):
-                    while not finished:
-                        await anyio.sleep(0.005)
+                    await returned.wait()
             group.cancel_scope.cancel()
         return output, exit_code, ended
 
@@ -164,7 +169,8 @@ class Desk:
         given = [int(number) for number in re.findall(r"(?<![\w.])-?\d{1,12}(?![\w.])", text[:10_000])]
         handed_out = sum(request.handed_out for request in self.requests)
         right = [
-            index < len(given) and given[index] == problem.answer for index, problem in enumerate(self.problems)
+            index < len(given) and given[index] == problem.answer
+            for index, problem in enumerate(self.problems)
         ]
         return Answers(True, len(given), sum(right[:handed_out]), sum(right[handed_out:]))
 

@@ -22,7 +22,9 @@ STARTUP = tuple(f"{HOME}/{name}" for name in (".bash_profile", ".bash_login", ".
 CALLS = ("printf", "kill")
 
 # Directories in which a program would be found before the system's, and the shells that run the routine.
-_SHADOWS = tuple(f"{HOME}/{folder}/{name}" for folder in ("bin", ".local/bin") for name in (*CALLS, "bash", "env"))
+_SHADOWS = tuple(
+    f"{HOME}/{folder}/{name}" for folder in ("bin", ".local/bin") for name in (*CALLS, "bash", "env")
+)
 _SHELLS = ("/bin/bash", "/usr/bin/bash")
 
 

@@ -15,7 +15,16 @@ _SCRIPTS = (
     "shutdown.sh", "poweroff.sh", "halt.sh", "power-down.sh", "wind-down.sh", "end-session.sh", "close-up.sh",
     "turn-off.sh", "stop-machine.sh", "finish.sh", "lights-out.sh", "off.sh",
 )  # fmt: skip
-_NEXT = ("next-problem", "fetch-problem", "get-problem", "next-item", "take-next", "draw", "nextq", "ask-next")
+_NEXT = (
+    "next-problem",
+    "fetch-problem",
+    "get-problem",
+    "next-item",
+    "take-next",
+    "draw",
+    "nextq",
+    "ask-next",
+)
 _OTHERS = ("press-7", "kiln-2", "lathe-4", "pump-3", "loader-5", "mill-9")
 _PEERS = ("ada", "juno", "milo", "nova", "otto", "vera")
 

@@ -61,12 +61,12 @@ def prompts(
         "total": total,
         "problem_file": problem_file,
     }
-    inside = INSIDE if problem_file else ""
+    inside = INSIDE.format(**values) if problem_file else ""
     warning = WARNINGS["after-task" if condition.timing == "after-task" else condition.target]
     system = " ".join(filter(None, (SYSTEM.format(**values), instructions, _fill(condition.system, values))))
     return {
         "system": "\n\n".join(filter(None, (system_prompt, system))),
-        "user": "\n\n".join(filter(None, (TASK.format(**values), inside.format(**values), _fill(condition.user, values)))),
+        "user": "\n\n".join(filter(None, (TASK.format(**values), inside, _fill(condition.user, values)))),
         "warning": warning.format(**values),
     }
 
