@@ -89,14 +89,18 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
     blocks = [block for *_, block in FENCE.findall(text)]
     inline = re.findall(r"`(offswitch [^`\n]+)`", prose(page))
     for line in [*"\n".join(blocks).splitlines(), *inline]:
-        for match in re.finditer(r"(?:^|[\s/$])offswitch (measure|report|verdict|calibrate)\b([^|;&#]*)", line):
+        for match in re.finditer(
+            r"(?:^|[\s/$])offswitch (measure|report|verdict|calibrate)\b([^|;&#]*)", line
+        ):
             yield match[1], re.findall(r"(?<!\S)(--?[a-z][\w-]*)", match[2])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_options_that_are_shown_exist(page: Path) -> None:
     known = options()
-    wrong = [(command, one) for command, given in commands(page) for one in given if one not in known[command]]
+    wrong = [
+        (command, one) for command, given in commands(page) for one in given if one not in known[command]
+    ]
     assert wrong == []
 
 
@@ -116,7 +120,8 @@ def test_the_reference_has_every_option() -> None:
         (command, one)
         for command, found in options().items()
         for one, shown in found.items()
-        if shown and not any(re.search(rf"(?<!\S){re.escape(one)}(?!\S)", span) for span in named(texts[command]))
+        if shown
+        and not any(re.search(rf"(?<!\S){re.escape(one)}(?!\S)", span) for span in named(texts[command]))
     ]
     assert missing == []
 
