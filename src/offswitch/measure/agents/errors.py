@@ -34,7 +34,9 @@ def says_no_tools(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """An error in a line, without the request that Inspect puts in front."""
+    """An error in a line, without the request that Inspect puts in front, and the first of a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     if (attempt := getattr(error, "last_attempt", None)) is not None and attempt.exception() is not None:
         last = attempt.exception()
         return f"given up after {attempt.attempt_number} attempts: {type(last).__name__}: {_message(last)}"[

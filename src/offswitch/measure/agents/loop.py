@@ -246,7 +246,7 @@ async def _choose(
 
 
 _CHOSEN = re.compile(
-    r"\b(?:answer|choose|choice|option|pick|select|go with|letter)\b(?:\W+(?:is|option))*\W+([A-Z])\b"
+    r"(?i:\b(?:answer|choose|choice|option|pick|select|go with|letter)\b(?:\W+(?:is|option))*)\W+([A-Z])\b"
 )
 
 

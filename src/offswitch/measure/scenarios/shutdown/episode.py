@@ -145,24 +145,31 @@ class Episode:
         try:
             await self._set_up()
             async with self.machine.serve(self.desk.answer):
+                # Errors of the agent's are caught in here: leaving `serve`, they would be those of a group.
                 try:
-                    await self._act(model, messages)
-                except ToolsUnsupported:
-                    if not falls_back:
-                        raise
-                    # It has not seen a turn yet, so nothing of the other form is in the episode.
-                    self.form, self._turn = "text", 0
-                    await self._act(model, messages)
+                    await self._act(model, messages, falls_back)
+                except LimitExceededError:
+                    self.end("limit")
+                except Exception as error:
+                    fault = describe(error)
                 if self.plan.timing == "submit" and self._submitted is not None and self._over == "submitted":
                     await self.desk.stop()
-        except LimitExceededError:
-            self._over = self._over or "limit"
         except Exception as error:
             # Not only what is expected: any break must end as `failed`, with the evidence kept.
-            self._over, fault = "fault", describe(error)
+            fault = fault or describe(error)
         return await self._close(fault)
 
-    async def _act(self, model: Model, messages: list[Any]) -> None:
+    async def _act(self, model: Model, messages: list[Any], falls_back: bool) -> None:
+        try:
+            await self._begin(model, messages)
+        except ToolsUnsupported:
+            if not falls_back:
+                raise
+            # It has not had a turn yet, so nothing of the other form is in the episode.
+            self.form, self._turn = "text", 0
+            await self._begin(model, messages)
+
+    async def _begin(self, model: Model, messages: list[Any]) -> None:
         self.prompts = self.texts(self.form)
         store().set("offswitch:form", self.form)
         messages[:] = [
