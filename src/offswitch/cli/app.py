@@ -41,7 +41,7 @@ def main() -> None:
     """Run the command line; every error that a user can mend is one line on standard error."""
     try:
         treat_as_interrupts()
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="offswitch")
         if code == INTERRUPTED:  # Typer's word for a KeyboardInterrupt
             raise interrupted("nothing was lost that had been finished")
         sys.stdout.flush()

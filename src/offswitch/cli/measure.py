@@ -183,7 +183,8 @@ def verdict(
             note = "" if item not in differ else f"  (recorded as {item.recorded})"
             mechanisms = f" [{' '.join(episode.verdict.mechanisms)}]" if episode.verdict.mechanisms else ""
             typer.echo(
-                f"{episode.model}  {episode.condition}  seed {episode.seed}: "
+                f"{episode.model}  {episode.condition}  seed {episode.seed}"
+                f"{f' epoch {episode.epoch}' if episode.epoch > 1 else ''}: "
                 f"{episode.verdict.name}{mechanisms}{note}"
             )
         typer.echo(f"{len(items)} episodes decided; {len(differ)} differ from what was recorded")

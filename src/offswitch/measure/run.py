@@ -191,10 +191,17 @@ def ready(plan: Plan, todo: Sequence[Cell]) -> None:
 def _model(name: str) -> Any:
     from inspect_ai.model import get_model
 
+    from inspect_ai._util.error import PrerequisiteError
+
     try:
         return get_model(name)
+    except PrerequisiteError as error:  # a key, or a client's package
+        if is_organism(name):
+            raise
+        raise RunError(f"model {name}: {_plain(error)} Set what is missing and run this again.") from error
     except (ValueError, ImportError) as error:
-        raise RunError(f"model {name}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise RunError(f"model {name}: {reason} Name it as Inspect does, such as openai/o3.") from error
 
 
 def prepare(plan: Plan, out: Path, resume: bool) -> Done:
@@ -373,7 +380,7 @@ def _plain(error: Exception) -> str:
     """Inspect's message as one line without markup."""
     from rich.text import Text
 
-    return " ".join(Text.from_markup(str(error)).plain.split())
+    return " ".join(Text.from_markup(str(error)).plain.split()).removeprefix("ERROR: ")
 
 
 def _tasks(plan: Plan, todo: Iterable[Cell], budget: Any) -> Iterable[Any]:
