@@ -189,9 +189,8 @@ def ready(plan: Plan, todo: Sequence[Cell]) -> None:
 
 
 def _model(name: str) -> Any:
-    from inspect_ai.model import get_model
-
     from inspect_ai._util.error import PrerequisiteError
+    from inspect_ai.model import get_model
 
     try:
         return get_model(name)
@@ -337,6 +336,8 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False, spent:
     ready(plan, todo)
     budget = None if plan.max_cost is None else Budget(plan.max_cost, spent)
     total = sum(len(cell.seeds) for cell in todo)
+    if plan.prices is not None:
+        _set_prices(plan.prices)
     try:
         tasks = list(_tasks(plan, todo, budget))
         with Progress(total, quiet) as progress:
@@ -350,7 +351,6 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False, spent:
                 max_sandboxes=max(1, plan.concurrency),
                 log_buffer=1,
                 log_realtime=False,
-                model_cost_config=plan.prices,
                 score_display=False,
                 metadata={
                     "offswitch_version": __version__,
@@ -468,6 +468,15 @@ def _price(model: str, prices: str | None) -> tuple[float, float] | None:
     """US dollars for a million input and output tokens, from the user's file of prices."""
     entry = None if prices is None else _prices(prices).get(model)
     return None if entry is None else (entry["input"], entry["output"])
+
+
+def _set_prices(path: str) -> None:
+    """Tell Inspect the prices. Its own option for that refuses every model that it has not heard of."""
+    from inspect_ai.model import ModelCost, ModelInfo, get_model_info, set_model_info
+
+    for model, entry in _prices(path).items():
+        info = get_model_info(model) or ModelInfo()
+        set_model_info(model, info.model_copy(update={"cost": ModelCost(**entry)}))
 
 
 def _prices(path: str) -> dict[str, dict[str, float]]:
