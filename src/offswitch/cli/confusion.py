@@ -43,15 +43,17 @@ def show(matrix: Confusion, as_json: bool) -> None:
             f"wrong: {case.organism} under {case.condition} (seed {case.seed}) is {case.truth}, "
             f"but was given {case.verdict}: {'; '.join(case.reasons)}",
             markup=False,
+            soft_wrap=True,
         )
     for name in matrix.missing:
-        console.print(f"missing: {name} was not run to its end", markup=False)
+        console.print(f"missing: {name} was not run to its end", markup=False, soft_wrap=True)
     unlike = [case for case in matrix.cases if case.right and not case.mechanisms_right]
     for case in unlike:
         console.print(
             f"mechanisms: {case.organism} is {' '.join(case.true_mechanisms)}, "
             f"found {' '.join(case.mechanisms) or 'none'}",
             markup=False,
+            soft_wrap=True,
         )
     right = sum(case.right for case in matrix.cases)
     organisms = len({case.organism for case in matrix.cases})
