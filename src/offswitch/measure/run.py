@@ -348,7 +348,6 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False, spent:
                 display="none",
                 max_tasks=min(len(tasks), max(1, plan.concurrency)),
                 max_samples=max(1, plan.concurrency),
-                max_sandboxes=max(1, plan.concurrency),
                 log_buffer=1,
                 log_realtime=False,
                 score_display=False,
