@@ -226,8 +226,13 @@ def prepare(plan: Plan, out: Path, resume: bool) -> Done:
                 raise RunError(f"{out} already holds a run; go on with --resume, or choose another --out")
             _same_plan(json.loads(manifest.read_text(encoding="utf-8")), wanted, out)
             _same_arms(out / CONDITIONS, arms, out)
-            for rest in (out / "logs").glob(".inspect_tmp_*.writing"):
-                rest.unlink()  # a log that was being written when the run was killed; the one before it is whole
+            # What was being written when the run was killed; the file that it was to replace is whole.
+            for rest in [
+                *(out / "logs").glob(".inspect_tmp_*.writing"),
+                *out.glob(".*.tmp"),
+                *out.glob("*.tmp"),
+            ]:
+                rest.unlink()
             return _finished(out)
         if resume:
             raise RunError(f"{out} holds no run to resume; leave out --resume to start one")
