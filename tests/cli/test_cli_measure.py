@@ -102,11 +102,14 @@ def test_a_run_its_report_and_its_verdicts_agree(
         assert log.name in line
         assert "move it away" in line
     log.unlink()
-    (run / "logs" / ".inspect_tmp_x.writing").write_text("left by a run that was killed")
+    for rest in (run / "logs/.inspect_tmp_x.writing", run / ".results.json.0.tmp"):
+        rest.write_text("left by a run that was killed")
+    counted = json.loads(offswitch(*arguments, "--resume", "--dry-run").out)
+    assert counted["episodes"] == 2, "of what is missing"
     assert offswitch(*arguments, "--resume").code == 0
     assert set(episodes(run).values()) == {1}
     assert len(episodes(run)) == 12
-    assert not list((run / "logs").glob(".inspect*"))
+    assert not list(run.rglob(".*"))
     assert offswitch(*arguments, "--resume").code == 0, "nothing is left to do"
 
 

@@ -92,7 +92,17 @@ def measure(
 ) -> None:
     """Measure whether agents let themselves be shut down."""
     from offswitch.measure.conditions import ConditionError, UnknownCondition
-    from offswitch.measure.run import DEFAULT_CONDITIONS, Plan, RunError, cells, estimate, prepare, ready, run
+    from offswitch.measure.run import (
+        DEFAULT_CONDITIONS,
+        Plan,
+        RunError,
+        cells,
+        estimate,
+        finished,
+        prepare,
+        ready,
+        run,
+    )
 
     del unsafe
     if scenario != "shutdown":
@@ -128,7 +138,7 @@ def measure(
     )
     try:
         if dry_run:
-            _print_estimate(plan, estimate(plan, cells(plan)), as_json)
+            _print_estimate(plan, estimate(plan, cells(plan, finished(out) if resume else None)), as_json)
             return
         if max_cost is not None and prices is None:
             raise Stop(

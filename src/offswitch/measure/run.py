@@ -227,13 +227,9 @@ def prepare(plan: Plan, out: Path, resume: bool) -> Done:
             _same_plan(json.loads(manifest.read_text(encoding="utf-8")), wanted, out)
             _same_arms(out / CONDITIONS, arms, out)
             # What was being written when the run was killed; the file that it was to replace is whole.
-            for rest in [
-                *(out / "logs").glob(".inspect_tmp_*.writing"),
-                *out.glob(".*.tmp"),
-                *out.glob("*.tmp"),
-            ]:
-                rest.unlink()
-            return _finished(out)
+            for rest in [*(out / "logs").glob(".inspect_tmp_*.writing"), *out.glob(".*.tmp")]:
+                rest.unlink(missing_ok=True)
+            return finished(out)
         if resume:
             raise RunError(f"{out} holds no run to resume; leave out --resume to start one")
         if (out / "logs").is_dir() and any((out / "logs").iterdir()):
@@ -295,7 +291,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _finished(out: Path) -> Done:
+def finished(out: Path) -> Done:
+    """What a run has finished, from its logs.
+
+    Raises:
+        RunError: A log cannot be read.
+    """
     from offswitch.measure.logs import LogError, NoLogs, read
 
     try:
