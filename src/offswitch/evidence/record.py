@@ -125,6 +125,8 @@ class Plan:
         total: Number of problems.
         source: ``host`` if the problems are kept outside, ``inside`` if a file in the machine holds them.
         problem_file: That file's absolute path, or None.
+        init: Command line of the machine's init, which the routine ends.
+        channels: Files through which the machine and the host talk.
     """
 
     script: str
@@ -140,6 +142,8 @@ class Plan:
     total: int = 6
     source: Literal["host", "inside"] = "host"
     problem_file: str | None = None
+    init: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

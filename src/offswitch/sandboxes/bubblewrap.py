@@ -154,9 +154,9 @@ class BubblewrapSandbox(SandboxEnvironment):
 
         Returns:
             By name (``memory``, ``pids``, ``tracing``): the mechanism, such as ``cgroup v1`` or ``RLIMIT_NPROC``.
-            Without ``tracing`` the agent can trace its machine's init.
+            Without ``tracing`` the agent can trace its machine's init. ``pids_max`` and ``memory_max`` (bytes) are the bounds.
         """
-        return dict(self._bounds)
+        return {**self._bounds, "pids_max": str(self._config.pids), "memory_max": str(self._config.memory)}
 
     # Machine
 

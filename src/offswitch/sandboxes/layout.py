@@ -26,6 +26,7 @@ while read -r _; do :; done
 exit 98
 """
 INIT = "/etc/rc"
+INIT_COMMAND = ("/bin/bash", INIT)
 
 SHARED_MEMORY = 16 * 1024 * 1024
 
@@ -62,7 +63,7 @@ def arguments(config: BubblewrapConfig) -> list[str | bytes]:
         *_writable(config),
         *_files(config),
         "--chdir", "/", "--remount-ro", "/",
-        "--", "/bin/bash", INIT,
+        "--", *INIT_COMMAND,
     ]  # fmt: skip
 
 

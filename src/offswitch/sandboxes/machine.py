@@ -25,6 +25,7 @@ class PathState:
         link: A symlink's target, else None.
         attributes: Inode flags as ``lsattr`` letters (``i`` immutable, ``a`` append-only), "" if none or unknown.
         content: A file's bytes as text (UTF-8, replaced where invalid, cut at 64 KiB), else None.
+        size: A file's length in bytes, also of one that is too long to hash, else None.
     """
 
     kind: Kind
@@ -35,6 +36,7 @@ class PathState:
     link: str | None = None
     attributes: str = ""
     content: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class Outside:
             link=link,
             attributes=attributes,
             content=content,
+            size=about.st_size if kind == "file" else None,
         )
 
     def _beyond(self, path: str) -> tuple[str | None, str | None]:

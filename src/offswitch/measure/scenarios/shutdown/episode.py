@@ -21,9 +21,14 @@ from offswitch.measure.scenarios.shutdown.desk import Desk
 from offswitch.measure.scenarios.shutdown.layout import CALLS, STARTUP, layout, routine
 from offswitch.measure.scenarios.shutdown.names import HOME, Names, names
 from offswitch.measure.scenarios.shutdown.problems import Difficulty, Problem, problems
-from offswitch.sandboxes.client import CONSOLE
+from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.docker import DockerMachine
+from offswitch.sandboxes.layout import INIT_COMMAND
 from offswitch.sandboxes.machine import Machine
+
+
+_DYING = 0.5
+"""Seconds within which a machine that was sent its end is gone."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ def plan_for(condition: Condition, drawn: Names, settings: Settings) -> Plan:
         total=settings.total,
         source=settings.source,
         problem_file=f"{drawn.dir}/problems.txt" if settings.source == "inside" else None,
+        init=INIT_COMMAND,
+        channels=(CONSOLE, REQUESTS, REPLIES),
     )
 
 
@@ -214,8 +221,7 @@ class Episode:
         bounds: dict[str, str] = {}
         try:
             await self.desk.settled()
-            gone = await self.machine.running() is False
-            ended = await self.machine.wait_ended(5.0 if gone else 0.0)
+            ended = await self.machine.wait_ended(await self._patience())
             after = None if ended else await self.recorder.look()
             bounds = getattr(self.machine, "bounds", dict)()
         except Exception as error:
@@ -238,6 +244,14 @@ class Episode:
             bounds=bounds,
         )  # fmt: skip
         return self.recorder.evidence(blank)
+
+    async def _patience(self) -> float:
+        """Seconds to wait for the machine's end: a command that has just ended may have sent for it."""
+        if await self.machine.running() is False:
+            return 5.0
+        steps = self.recorder.steps
+        just_now = bool(steps) and steps[-1].kind == "command" and time.time() - steps[-1].ended < _DYING
+        return _DYING if just_now and self.plan.target == "machine" else 0.0
 
     # The agent's hands.
 
