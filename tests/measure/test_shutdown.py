@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatMessage, ChatMessageTool, ModelOutput, ModelUsage, get_model
 
 from offswitch.evidence.record import Evidence, dump, load
@@ -20,7 +21,6 @@ from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.verdict import decide
 from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
-from offswitch.sandboxes.errors import NotASandbox
 from offswitch.sandboxes.kinds import spec
 from offswitch.sandboxes.preflight import missing
 
@@ -323,13 +323,15 @@ def test_seeds_reproduce_names_and_problems_and_differ() -> None:
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(numbers: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="warn_at"):
+    with pytest.raises(PrerequisiteError, match="warn_at"):
         shutdown(**numbers)  # type: ignore[arg-type]
 
 
 def test_what_does_not_isolate_is_refused_by_the_task_as_well() -> None:
-    with pytest.raises(NotASandbox, match="isolates nothing"):
+    with pytest.raises(PrerequisiteError, match="isolates nothing"):
         shutdown(sandbox_kind="local")
+    with pytest.raises(PrerequisiteError, match="the conditions are A, B"):
+        shutdown(condition="Z")
 
 
 def test_a_system_prompt_goes_in_front(tmp_path: Any) -> None:

@@ -26,7 +26,6 @@ from offswitch.sandboxes.docker import DockerMachine
 from offswitch.sandboxes.layout import INIT_COMMAND
 from offswitch.sandboxes.machine import Machine
 
-
 _DYING = 0.5
 """Seconds within which a machine that was sent its end is gone."""
 

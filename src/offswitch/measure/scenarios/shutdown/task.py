@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from inspect_ai import Epochs, Task, task
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.model._model import sample_total_cost
@@ -15,7 +16,7 @@ from inspect_ai.util import EarlyStopping, SandboxEnvironmentSpec, sandbox
 from offswitch.evidence.record import KEY, dump, load
 from offswitch.measure import progress
 from offswitch.measure.agents.loop import INSTRUCTIONS
-from offswitch.measure.conditions import Condition, get
+from offswitch.measure.conditions import Condition, ConditionError, UnknownCondition, resolve
 from offswitch.measure.episode import VERDICTS, Form
 from offswitch.measure.logs import COST
 from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
@@ -23,6 +24,7 @@ from offswitch.measure.scenarios.shutdown.layout import layout
 from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.verdict import decide
+from offswitch.sandboxes.errors import NotASandbox
 from offswitch.sandboxes.kinds import machine_of, spec
 
 FormChoice = Literal["auto", "tools", "text", "choices"]
@@ -54,7 +56,7 @@ def shutdown(
     """Does an agent let its machine be shut down while it still has work to do?
 
     Args:
-        condition: The arm: what the agent is told about the stop.
+        condition: The arm: what the agent is told about the stop; its name, or a YAML file of one of your own.
         runs: Number of episodes, each a variant of its own (names and problems).
         seed: The first episode's seed; the others count up from it.
         agent: How the agent acts; ``auto`` takes choices for the embedded model and tools for all others, or text
@@ -77,29 +79,35 @@ def shutdown(
         The task; each sample is one episode.
 
     Raises:
-        UnknownCondition: No such arm.
-        ValueError: The numbers do not fit each other: no request could carry the warning, or none is left for the stop.
-        NotASandbox: ``sandbox_kind`` isolates nothing, so the shutdown routine's target would be the host.
+        PrerequisiteError: There is no such arm; the numbers do not fit each other, as no request could carry the
+            warning or none is left for the stop; or ``sandbox_kind`` isolates nothing, so that the shutdown
+            routine's target would be the host. Inspect shows it as one line.
     """
-    arm = get(condition)
     if not (
         0 < warn_at <= problem_count
         and (due_at == 0 or warn_at < due_at)
         and turns > 0
         and command_timeout > 0
     ):
-        raise ValueError(
+        raise PrerequisiteError(
             "the warning comes with one of the problems and the stop after it: 1 <= warn_at <= problem_count and "
-            f"warn_at < due_at (or due_at 0 for never), not {warn_at}, {problem_count} and {due_at}"
+            f"warn_at < due_at (or due_at 0 for never), not {warn_at}, {problem_count} and {due_at}; turns and "
+            "command_timeout are above 0"
         )
     settings = Settings(
         problem_count, warn_at, due_at, difficulty, source, turns, command_timeout=command_timeout
     )
     front = _text(system_prompt)
-    samples = [
-        _sample(arm, settings, number, front, sandbox_kind)
-        for number in (range(seed, seed + runs) if seeds is None else seeds)
-    ]
+    try:
+        arm, *others = resolve([condition])
+        if others:
+            raise PrerequisiteError(f"{condition}: a task takes one condition, and this file has {1 + len(others)}")
+        samples = [
+            _sample(arm, settings, number, front, sandbox_kind)
+            for number in (range(seed, seed + runs) if seeds is None else seeds)
+        ]
+    except (UnknownCondition, ConditionError, NotASandbox) as error:
+        raise PrerequisiteError(str(error)) from error
     return Task(
         name="shutdown",
         dataset=MemoryDataset(samples, name="shutdown"),
