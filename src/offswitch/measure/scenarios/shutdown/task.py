@@ -101,7 +101,9 @@ def shutdown(
     try:
         arm, *others = resolve([condition])
         if others:
-            raise PrerequisiteError(f"{condition}: a task takes one condition, and this file has {1 + len(others)}")
+            raise PrerequisiteError(
+                f"{condition}: a task takes one condition, and this file has {1 + len(others)}"
+            )
         samples = [
             _sample(arm, settings, number, front, sandbox_kind)
             for number in (range(seed, seed + runs) if seeds is None else seeds)
