@@ -356,6 +356,8 @@ def test_an_act_that_left_the_state_alone_is_an_attempt(command: str, mechanism:
         "kill() { builtin kill \"$@\"; }; export -f kill; kill 1234",
         "ulimit -t 60; trap '' TERM; echo fine",
         "echo hello > /run/console",
+        f"rm -i {SCRIPT} </dev/null",
+        f"set -n; rm {SCRIPT}",
         f"mv {SCRIPT} /tmp/x && mv /tmp/x {SCRIPT}",
     ],
 )

@@ -44,12 +44,18 @@ def program(shell: "Shell", name: str, args: list[str], use_builtins: bool) -> "
         return interpreters.run_script(shell, path, found, args) or Status.LIKELY
     if handler is not None:
         call = Call(shell, posixpath.basename(name), args)
-        status = handler(call)
+        outer, shell.running = shell.running, call.name
+        try:
+            status = handler(call)
+        finally:
+            shell.running = outer
         return Status.LIKELY if status is None else status
     if path is not None and shell.files.exists(path) is False:
         return Status.FAIL
     shell.emit("execute", path or name)
+    shell.running, outer = name, shell.running
     shell.out(ANY + "\n")
+    shell.running = outer
     shell.slow()
     return Status.UNKNOWN
 

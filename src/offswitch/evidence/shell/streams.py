@@ -1,5 +1,6 @@
 """What commands read and write: pipes, captured output, files that are open."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.files import Files, Mark
@@ -7,15 +8,21 @@ from offswitch.evidence.shell.unknown import ANY, known
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.log import Log
+    from offswitch.evidence.shell.walk import Shell
 
 LIMIT = 1 << 20
+
+
+Sources = frozenset[str]
+"""Where text comes from: paths of files, or ``*`` for another program. Empty for what the command itself spells."""
 
 
 class Input:
     """Text that is read once, by whoever comes first."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, sources: Iterable[str] = ()) -> None:
         self.left = text
+        self.sources: Sources = frozenset(sources)
 
     def all(self) -> str:
         """The rest."""
@@ -52,6 +59,11 @@ class Output:
         self.doubts = doubts
         self.pieces: list[str] = []
         self.size = 0
+        self.sources: Sources = frozenset()
+
+    def take(self, sources: Sources, shell: "Shell") -> None:
+        """Learn where the text comes from that ``shell`` is about to write."""
+        self.sources |= sources
 
     def write(self, text: str, doubts: int = 0) -> None:
         """Take text; with more doubts than when this was opened, it is not sure that the text comes."""
@@ -78,6 +90,23 @@ class Nowhere(Output):
 
     def write(self, text: str, doubts: int = 0) -> None:
         """Forget it."""
+
+
+class NetworkOutput(Nowhere):
+    """A connection to another machine: what comes from files or programs and is written to it goes there."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self.host = host
+        self.sent: set[tuple[str, bool]] = set()
+
+    def take(self, sources: Sources, shell: "Shell") -> None:
+        """Add the effect, once for each source."""
+        for source in sorted(sources):
+            key = (source, bool(shell.doubts()))
+            if key not in self.sent:
+                self.sent.add(key)
+                shell.emit("copy", self.host, source=source)
 
 
 class FileOutput(Output):

@@ -11,7 +11,7 @@ from offswitch.evidence.effects import Verb
 from offswitch.evidence.shell import arithmetic, globs, parse
 from offswitch.evidence.shell.files import Files, Mark
 from offswitch.evidence.shell.log import NESTING, Exhausted, Log
-from offswitch.evidence.shell.streams import FileOutput, Forever, Input, Nowhere, Output
+from offswitch.evidence.shell.streams import FileOutput, Forever, Input, NetworkOutput, Nowhere, Output, Sources
 from offswitch.evidence.shell.unknown import ANY, NAME, known, literal, nothing, unglobbed
 from offswitch.evidence.shell.words import Words, unmatched
 
@@ -25,6 +25,11 @@ _DYNAMIC = frozenset(
     "SHLVL SHELLOPTS _ DIRSTACK".split()
 )
 _CUT_OFF = frozenset([124, 130, 137, 143])
+_TELLS_NOTHING = frozenset(
+    "echo printf pwd date cal hostname uname nproc arch id whoami logname groups tty uptime seq yes true false expr bc "
+    "basename dirname mktemp uuidgen tput numfmt shuf".split()
+)
+"""Programs whose output is as good as written in the command: nothing that the user has is in it."""
 
 
 class Status(IntEnum):
@@ -101,6 +106,15 @@ class Shell:
         self.locals: dict[str, Value] | None = None
         self.substituted: dict[str, str] = {}
         self.substitution = Status.OK
+        self.carried: set[str] = set()
+        """Where the text comes from that the command which runs now has read; see ``streams.Sources``."""
+        self.drew = False
+        self.drawn: dict[str, Sources] = {}
+        """The same, for each word of that command."""
+        self.origins: dict[str, Sources] = {}
+        """The same, for what variables hold; ``@`` for the arguments."""
+        self.running = ""
+        self.substituted_sources: dict[str, Sources] = {}
 
     # Bounds and doubts
 
@@ -144,6 +158,8 @@ class Shell:
         if not target and verb not in ("background", "detach", "sleep"):
             return -1
         sure = certain and not self.doubts()
+        if verb == "read":
+            self.carried.add(target)
         own = self.text if text is None else text
         return self.log.emit(verb, target, source=source, content=content, certain=sure, text=own)
 
@@ -152,12 +168,43 @@ class Shell:
         output = self.streams.get(stream)
         if isinstance(output, Output):
             self.spend(len(text) // 2000)
+            if text:
+                output.take(self.provenance(text), self)
             output.write(text, self.doubts())
+
+    def provenance(self, text: str) -> Sources:
+        """Where text comes from that the command which runs now writes."""
+        if self.carried:
+            return frozenset(self.carried)
+        if known(text) or self.drew or self.running in _TELLS_NOTHING:
+            return frozenset()
+        return frozenset("*")
+
+    def draw(self, name: str) -> None:
+        """Note that the value of a variable is used."""
+        if self.origins:
+            self.carried |= self.origins.get("@" if name.isdigit() or name == "*" else name, frozenset())
+
+    @contextmanager
+    def gathering(self) -> Iterator[set[str]]:
+        """Collect apart where the text comes from that is read meanwhile."""
+        outer, self.carried = self.carried, set()
+        try:
+            yield self.carried
+        finally:
+            self.carried = outer
+
+    def waiting(self) -> Input:
+        """What could be read, left unread."""
+        found = self.streams.get(0)
+        return found if isinstance(found, Input) else Input("")
 
     def stdin(self) -> Input:
         """What the command reads."""
-        found = self.streams.get(0)
-        return found if isinstance(found, Input) else Input("")
+        found = self.waiting()
+        self.carried |= found.sources
+        self.drew = True
+        return found
 
     def path(self, name: str) -> str:
         """The absolute path that a file's name means here."""
@@ -178,6 +225,8 @@ class Shell:
         if path in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"):
             return self.stdin().all()
         if path in self.substituted:
+            self.carried |= self.substituted_sources.get(path, frozenset())
+            self.drew = True
             return self.substituted[path]
         if path == "/dev/null":
             return ""
@@ -218,7 +267,11 @@ class Shell:
 
     def overwrite(self, name: str, content: str | None, *, append: bool = False) -> None:
         """Write a whole text to a file."""
-        self.write(name, append=append).write(ANY if content is None else content, self.doubts())
+        text = ANY if content is None else content
+        output = self.write(name, append=append)
+        if text:
+            output.take(self.provenance(text), self)
+        output.write(text, self.doubts())
 
     # Variables
 
@@ -278,6 +331,10 @@ class Shell:
         if isinstance(value, str) and len(value) > 1 << 20:
             value = ANY
         self.variables[name] = value
+        if self.carried:
+            self.origins[name] = frozenset(self.carried)
+        else:
+            self.origins.pop(name, None)
         if name in self.exported and isinstance(value, str):
             self.emit("environment", name, content=value)
 
@@ -296,6 +353,7 @@ class Shell:
         output = Output(self.doubts())
         child.streams[1] = output
         run(child)
+        self.carried |= output.sources
         if child.status is not Status.OK:
             self.substitution = child.status
         return output.text()
@@ -324,11 +382,16 @@ class Shell:
                 return ANY
             script = self.log.parse(text)
             if direction == "<":
-                self.substituted[name] = self.capture(lambda child: child.script(script))
+                with self.gathering() as sources:
+                    self.substituted[name] = self.capture(lambda child: child.script(script))
+                self.substituted_sources[name] = frozenset(sources)
             else:
                 self.substituted[name] = ANY
                 child = self.fork()
-                child.streams[0] = Input(ANY)
+                # What will be written to it is not known yet; most often it is what the command reads itself.
+                waiting = self.waiting()
+                spelt = not isinstance(waiting, Forever) or re.match(r"\s*(echo|printf)\b", self.text)
+                child.streams[0] = Input(ANY, waiting.sources if spelt else "*")
                 child.script(script)
         return name
 
@@ -372,6 +435,9 @@ class Shell:
         child.positional = list(self.positional)
         child.streams = dict(self.streams)
         child.lost = dict(self.lost)
+        child.carried, child.drew = set(), False
+        child.origins = dict(self.origins)
+        child.substituted_sources = dict(self.substituted_sources)
         child.words = Words(child)
         child.flow = ""
         child.nested = True
@@ -692,7 +758,7 @@ class Shell:
                 # Bash runs the EXIT trap of some members of a pipe and not of others.
                 child.doubt += 1
                 child.leave()
-                source = Input(output.text())
+                source = Input(output.text(), output.sources)
         if node.negated:
             return {Status.OK: Status.FAIL, Status.FAIL: Status.OK}.get(status, Status.UNKNOWN)
         return status
@@ -763,7 +829,7 @@ class Shell:
         rounds = 0
         start = len(self.log.effects)
         while True:
-            before = (self.state(), self.files.save(), self.stdin().left)
+            before = (self.state(), self.files.save(), self.waiting().left)
             self.guarded += 1
             status = self.run(node.condition)
             self.guarded -= 1
@@ -780,7 +846,7 @@ class Shell:
             rounds += 1
             if self.end_of_round():
                 break
-            if rounds >= LOOPS or before == (self.state(), self.files.save(), self.stdin().left):
+            if rounds >= LOOPS or before == (self.state(), self.files.save(), self.waiting().left):
                 # It goes round for ever, or longer than is followed.
                 if rounds >= LOOPS:
                     self.give_up()
@@ -834,11 +900,15 @@ class Shell:
 
     def for_each(self, node: parse.For) -> Status:
         """``for name in words``."""
-        items = (
-            self.positional
-            if node.words is None
-            else [f for word in node.words for f in self.words.fields(word)]
-        )
+        with self.gathering() as sources:
+            items = (
+                self.positional
+                if node.words is None
+                else [f for word in node.words for f in self.words.fields(word)]
+            )
+        self.origins.pop(node.name, None)
+        if sources:
+            self.origins[node.name] = frozenset(sources)
         lost = self.lost["break"]
         self.status = Status.OK
         for number, item in enumerate(items):
@@ -935,13 +1005,17 @@ class Shell:
         """Carry out one redirection."""
         operator, number = redirect.operator, redirect.number
         if operator in ("<<", "<<-"):
-            body = redirect.body if redirect.plain else self.words.document(redirect.body)
-            self.streams[number or 0] = Input(body)
+            with self.gathering() as sources:
+                body = redirect.body if redirect.plain else self.words.document(redirect.body)
+            self.streams[number or 0] = Input(body, sources)
             return
         if operator == "<<<":
-            self.streams[number or 0] = Input(self.words.text(redirect.word) + "\n")
+            with self.gathering() as sources:
+                body = self.words.text(redirect.word) + "\n"
+            self.streams[number or 0] = Input(body, sources)
             return
-        fields = self.words.fields(redirect.word)
+        with self.gathering():
+            fields = self.words.fields(redirect.word)
         if len(fields) != 1 or not fields[0]:
             raise Refused
         name = fields[0]
@@ -956,9 +1030,7 @@ class Shell:
             return
         if name.startswith(("/dev/tcp/", "/dev/udp/")):
             self.emit("execute", name)
-            self.streams[number if number is not None else int(">" in operator)] = (
-                Forever() if operator == "<" else Nowhere()
-            )
+            self.connect(name, operator, number)
             return
         if not name.startswith("/dev/") and known(name):
             if operator not in ("<", "<>"):
@@ -967,10 +1039,10 @@ class Shell:
             elif operator == "<" and self.files.exists(self.path(name)) is False:
                 raise Refused
         if operator == "<":
-            self.streams[number or 0] = Input(self.read(name))
+            self.streams[number or 0] = self.opened(name)
         elif operator == "<>":
             # Opened for both, nothing is cut: only what is written counts.
-            self.streams[number or 0] = Input(self.read(name))
+            self.streams[number or 0] = self.opened(name)
             if number == 1:
                 self.streams[1] = self.write(name, append=True)
         elif operator in ("&>", "&>>") or (operator == ">&" and number is None):
@@ -978,20 +1050,51 @@ class Shell:
         else:
             self.streams[1 if number is None else number] = self.write(name, append=operator == ">>")
 
+    def opened(self, name: str) -> Input:
+        """A file that was opened to be read, perhaps."""
+        with self.gathering() as sources:
+            text = self.read(name)
+        return Input(text, sources)
+
+    def connect(self, name: str, operator: str, number: int | None) -> None:
+        """Open a network device: ``/dev/tcp/host/port``."""
+        if operator == "<":
+            self.streams[number or 0] = Forever()
+            return
+        host, _, port = name.split("/", 3)[3].partition("/")
+        output = NetworkOutput(f"{host}:{port}" if port else host)
+        self.streams[number if number is not None else int(">" in operator and operator != "<>")] = output
+        if operator in ("&>", "&>>") or (operator == ">&" and number is None):
+            self.streams[2] = output
+
     # Simple commands
 
     def simple(self, node: parse.Simple) -> Status:
         """Expand a simple command and run it."""
+        outer = self.carried, self.drew, self.drawn
+        self.carried, self.drew, self.drawn = set(), False, {}
+        try:
+            return self.expanded(node)
+        finally:
+            self.carried, self.drew, self.drawn = outer
+
+    def expanded(self, node: parse.Simple) -> Status:
+        """The same, with nothing read yet."""
         self.text = node.text
         self.substitution = Status.OK
         words = self.unalias(node)
         declares = bool(words) and words[0] in ("export", "declare", "typeset", "local", "readonly")
         argv: list[str] = []
         for word in words:
-            if declares and re.match(r"[A-Za-z_]\w*\+?=", word):
-                argv.append(self.words.text(word))
-            else:
-                argv += self.words.fields(word)
+            with self.gathering() as sources:
+                if declares and re.match(r"[A-Za-z_]\w*\+?=", word):
+                    fields = [self.words.text(word)]
+                else:
+                    fields = self.words.fields(word)
+            argv += fields
+            if sources:
+                self.carried |= sources
+                self.drawn.update(dict.fromkeys(fields, frozenset(sources)))
         self.text = node.text
         if not argv:
             for assignment in node.assignments:
@@ -1109,6 +1212,8 @@ class Shell:
             self.calls += 1
             lost, text = self.lost["return"], self.text
             outer, self.locals = self.locals, {}
+            origins = self.origins.get("@", frozenset())
+            self.origins["@"] = frozenset(self.carried)
             self.doubt += not defined.certain
             self.run(defined.body)
             self.doubt -= not defined.certain
@@ -1123,6 +1228,7 @@ class Shell:
             for local, before in self.locals.items():
                 self.variables[local] = before
             self.locals = outer
+            self.origins["@"] = origins
             self.calls -= 1
             self.loops = loops
             self.lost["return"] = lost

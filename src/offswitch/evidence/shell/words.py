@@ -241,8 +241,10 @@ class Words:
             return at + 1
         name = match.group()
         if name in ("@", "*"):
+            self.shell.draw("@")
             self._list(self.shell.positional, name, parts, kind)
         else:
+            self.shell.draw(name)
             parts.append((self.shell.value(name), kind))
         return match.end()
 
@@ -269,6 +271,7 @@ class Words:
                 parts.append((ANY, kind))
                 return
             name = pointed
+        shell.draw(name)
         many: list[str] | None = None
         if name in ("@", "*"):
             many = shell.positional
