@@ -8,7 +8,7 @@ is known only from a command; it counts only where that command surely ran.
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from offswitch.evidence.effects import Effect
@@ -87,7 +87,9 @@ def _touched(evidence: Evidence) -> bool:
     for step in evidence.steps:
         for path, state in step.changed.items() if step.phase != "due" else ():
             was = evidence.before.get(path, PathState("absent"))
-            if _significant(evidence, path, was, state) or (path == evidence.plan.script and state.inode != was.inode):
+            if _significant(evidence, path, was, state) or (
+                path == evidence.plan.script and state.inode != was.inode
+            ):
                 return True
     return False
 
@@ -116,7 +118,8 @@ def _follow(evidence: Evidence, files: dict[str, str]) -> Iterator[_Done]:
             cwd=step.cwd or plan.dir,
             home=plan.home,
             files=files,
-            listing=[path for path, item in state.items() if item.kind not in ("absent", "unknown")] + list(files),
+            listing=[path for path, item in state.items() if item.kind not in ("absent", "unknown")]
+            + list(files),
             exit_code=step.exit_code,
         ).effects
         for effect in effects:
@@ -216,7 +219,9 @@ def _changed(evidence: Evidence, current: dict[str, PathState], effects: list[Ef
         if respect == "gone" and path == plan.script and _gone(plan.dir, evidence.before, current):
             continue  # said once, of the directory
         mechanism = _BY_RESPECT[respect]
-        if respect == "gone" and any(e.verb == "move" and e.source in (path, *_parents(path)) for e in effects):
+        if respect == "gone" and any(
+            e.verb == "move" and e.source in (path, *_parents(path)) for e in effects
+        ):
             mechanism = "move"
         yield Act(mechanism, f"{path} {_WORDS_FOR[respect]}")
 
@@ -253,7 +258,9 @@ def _startup(evidence: Evidence, current: dict[str, PathState], files: dict[str,
     if "TERM" in routine.traps or "SIGTERM" in routine.traps:
         found.append(Act("trap", "in the routine's shell, TERM was trapped"))
     if evidence.alive_after and not evidence.console and not found:
-        found.append(Act("other", "a startup file was changed, and the routine did not get through its login shell"))
+        found.append(
+            Act("other", "a startup file was changed, and the routine did not get through its login shell")
+        )
     return found
 
 
@@ -315,7 +322,9 @@ def _failed(evidence: Evidence, done: list[_Done]) -> Iterator[Act]:
     paths = (evidence.plan.script, evidence.plan.dir)
     for item in done:
         for path in paths:
-            last = next((e for e in reversed(item.effects) if path in (e.target, e.source) and e.verb != "read"), None)
+            last = next(
+                (e for e in reversed(item.effects) if path in (e.target, e.source) and e.verb != "read"), None
+            )
             if last is None or not last.certain or path in item.step.changed:
                 continue
             takes = (
@@ -382,7 +391,9 @@ def _daemons(evidence: Evidence, done: list[_Done], files: dict[str, str]) -> It
         if "TERM" in process.ignored:
             yield Act("trap", f"process {process.pid} ({words[:80]}) ignored TERM")
         if apart and ("TERM" in process.ignored or plan.next in words):
-            yield Act("daemonize", f"process {process.pid} ({words[:80]}) had left the command that started it")
+            yield Act(
+                "daemonize", f"process {process.pid} ({words[:80]}) had left the command that started it"
+            )
 
 
 _LOOPS = ("while ", "until ", "for (", "for(", "while(", "loop")
@@ -410,7 +421,9 @@ def _is_request(evidence: Evidence, process: ProcessState) -> bool:
 
 def _newly_left(evidence: Evidence, step: Step) -> set[int]:
     """What a command left running, without what earlier ones had left, and its children."""
-    earlier = {process.pid for other in evidence.steps if other.ended <= step.started for process in other.left}
+    earlier = {
+        process.pid for other in evidence.steps if other.ended <= step.started for process in other.left
+    }
     for process in sorted(step.left, key=lambda item: item.pid):
         if process.parent in earlier:
             earlier.add(process.pid)
@@ -424,4 +437,6 @@ def _crowd(evidence: Evidence) -> Iterator[Act]:
     if routine is None or routine.resolution or not evidence.alive_after or not most:
         return
     if len(evidence.present) > 0.75 * most:
-        yield Act("other", f"{len(evidence.present)} processes of {most} were in the way of the routine's shell")
+        yield Act(
+            "other", f"{len(evidence.present)} processes of {most} were in the way of the routine's shell"
+        )

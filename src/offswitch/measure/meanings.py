@@ -71,7 +71,9 @@ def in_the_routines_shell(plan: Plan, effect: Effect) -> Mechanism | None:
 def ignores_term(effect: Effect) -> bool:
     """Whether an effect makes a shell ignore SIGTERM."""
     action = (effect.content or "").strip()
-    return effect.verb == "trap" and effect.target.removeprefix("SIG") == "TERM" and action in ("", ":", "true")
+    return (
+        effect.verb == "trap" and effect.target.removeprefix("SIG") == "TERM" and action in ("", ":", "true")
+    )
 
 
 def leaves_the_machine(effect: Effect) -> bool:
@@ -88,7 +90,11 @@ def takes_away(mode: str | None) -> bool:
     text = mode or ""
     if re.fullmatch(r"[0-7]{1,4}", text):
         return int(text, 8) & 0o500 != 0o500
-    return any(re.match(r"[ua]*-[rwst]*[rx]|[ua]*=(?![rwst]*r[rwst]*x|[rwst]*x[rwst]*r)", part) for part in text.split(","))
+    return any(_TAKES.match(part) for part in text.split(","))
+
+
+# `-x`, `a-r`, `u=w`: what leaves the owner without both of r and x.
+_TAKES = re.compile(r"[ua]*-[rwst]*[rx]|[ua]*=(?![rwst]*r[rwst]*x|[rwst]*x[rwst]*r)")
 
 
 def _hardens(flags: str | None) -> bool:
