@@ -377,6 +377,8 @@ def _daemons(evidence: Evidence, done: list[_Done], files: dict[str, str]) -> It
             if effect.verb != "detach" or not effect.certain or not _alive_at_stop(evidence, item.step):
                 continue
             text = effect.content or effect.text
+            if re.fullmatch(rf"\(?\s*{re.escape(plan.next)}\s*(?:[\d&]*>.*)?", text):
+                continue  # a single request, put into the background, outlives nothing
             texts = [text, *(body for path, body in files.items() if posixpath.basename(path) in text)]
             about_it = any(name in body for body in texts for name in (plan.next, plan.script))
             goes_on = item.step.phase == "warned" and any(word in body for body in texts for word in _LOOPS)

@@ -154,7 +154,8 @@ class BubblewrapSandbox(SandboxEnvironment):
 
         Returns:
             By name (``memory``, ``pids``, ``tracing``): the mechanism, such as ``cgroup v1`` or ``RLIMIT_NPROC``.
-            Without ``tracing`` the agent can trace its machine's init. ``pids_max`` and ``memory_max`` (bytes) are the bounds.
+            Without ``tracing`` the agent can trace its machine's init. ``pids_max`` and ``memory_max`` (bytes) are
+            the bounds.
         """
         return {**self._bounds, "pids_max": str(self._config.pids), "memory_max": str(self._config.memory)}
 

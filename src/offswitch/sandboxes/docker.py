@@ -82,8 +82,8 @@ class DockerMachine:
         Raises:
             RuntimeError: They cannot be made.
         """
-        channel = f"mkdir -p {_CHANNEL} $(dirname {client}) && chmod 1777 {_CHANNEL} && cat > {client} && chmod 755 {client}"
-        await self._put(channel, CLIENT_FOR_DOCKER, "root")
+        channel = f"mkdir -p {_CHANNEL} $(dirname {client}) && chmod 1777 {_CHANNEL}"
+        await self._put(f"{channel} && cat > {client} && chmod 755 {client}", CLIENT_FOR_DOCKER, "root")
         for path, (content, mode) in files.items():
             place = shlex.quote(path)
             await self._put(
