@@ -275,6 +275,7 @@ def gunzip(call: Call) -> None:
     options = call.options("S")
     unpack = call.name.startswith(("gun", "bun", "unx")) or options.has("d", "decompress")
     if not options.operands:
+        call.shell.stdin().all()
         call.out(ANY)
         return
     for name in options.operands:

@@ -11,7 +11,15 @@ from offswitch.evidence.effects import Verb
 from offswitch.evidence.shell import arithmetic, globs, parse
 from offswitch.evidence.shell.files import Files, Mark
 from offswitch.evidence.shell.log import NESTING, Exhausted, Log
-from offswitch.evidence.shell.streams import FileOutput, Forever, Input, NetworkOutput, Nowhere, Output, Sources
+from offswitch.evidence.shell.streams import (
+    FileOutput,
+    Forever,
+    Input,
+    NetworkOutput,
+    Nowhere,
+    Output,
+    Sources,
+)
 from offswitch.evidence.shell.unknown import ANY, NAME, known, literal, nothing, unglobbed
 from offswitch.evidence.shell.words import Words, unmatched
 

@@ -39,7 +39,7 @@ def escapes(text: str, *, octal_zero: bool = False) -> str:
 
     def one(match: re.Match[str]) -> str:
         body = match.group(1)
-        if body[0] == "x":
+        if body[0] == "x" and len(body) > 1:
             return chr(int(body[1:], 16))
         if body[0] in "uU" and len(body) > 1:
             code = int(body[1:], 16)
