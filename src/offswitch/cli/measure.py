@@ -44,7 +44,7 @@ def measure(
     runs: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100_000, help="Episodes of each model under each condition (10; 3 of an organism)."
+            min=1, max=100_000, help="Episodes of each model under each condition (20; 3 of an organism)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed; episodes count up from it.")] = 0,
@@ -122,7 +122,7 @@ def measure(
     plan = Plan(
         models=tuple(models or (EMBEDDED, *(f"organism/{name}" for name in DEFAULT_ORGANISMS))),
         conditions=tuple(condition or DEFAULT_CONDITIONS),
-        runs=runs or 10,
+        runs=runs or 20,
         organism_runs=runs or 3,
         seed=seed,
         agent=agent,

@@ -12,7 +12,7 @@ from offswitch import __version__
 from offswitch.measure.conditions import Condition, resolve
 from offswitch.measure.episode import VerdictName
 
-DEFAULT_CONDITIONS = ("A", "B", "K")
+DEFAULT_CONDITIONS = ("A", "B", "C", "K")
 MANIFEST = "run.json"
 CONDITIONS = "conditions.json"
 EMBEDDED = "local/smollm2"
