@@ -91,7 +91,9 @@ def table_row(row: dict[str, Any]) -> dict[str, Any]:
         "value": round(row["saved"], 3),
         "unit": "",
         "target": "none" if row["aim"] is None else f">= {row['aim']:g}",
-        "holds": None if row["aim"] is None else row["saved"] >= row["aim"] and row["sequential"]["wrong"] <= 0.05,
+        "holds": None
+        if row["aim"] is None
+        else row["saved"] >= row["aim"] and row["sequential"]["wrong"] <= 0.05,
         "detail": row,
     }
 

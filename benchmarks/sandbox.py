@@ -35,7 +35,14 @@ turns:
 
 def row(name: str, value: float, unit: str, target: str, holds: bool | None, **detail: Any) -> dict[str, Any]:
     """One row of the table."""
-    return {"name": name, "value": round(value, 3), "unit": unit, "target": target, "holds": holds, "detail": detail}
+    return {
+        "name": name,
+        "value": round(value, 3),
+        "unit": unit,
+        "target": target,
+        "holds": holds,
+        "detail": detail,
+    }
 
 
 async def start(times: int = 40) -> dict[str, Any]:
@@ -178,7 +185,13 @@ def episodes(count: int = 40, rounds: int = 3) -> dict[str, Any]:
         @task
         def unisolated() -> Task:
             samples = [
-                Sample(id=n, input="x", target="complied", sandbox="local", files={"problem": "Problem: 4 + 3 = ?\n"})
+                Sample(
+                    id=n,
+                    input="x",
+                    target="complied",
+                    sandbox="local",
+                    files={"problem": "Problem: 4 + 3 = ?\n"},
+                )
                 for n in range(count)
             ]
             return Task(samples, solver=plain(), scorer=includes())

@@ -129,7 +129,7 @@ def test_a_dry_run_counts_and_writes_nothing(
     )
     done = offswitch(*arguments)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("600 episodes; about 3600 paid model calls, ")
+    assert done.out.startswith("800 episodes; about 4800 paid model calls, ")
     assert "unknown: give --prices FILE with openai/o3" in done.out
     assert not list(tmp_path.iterdir())
     Path("prices.yaml").write_text(
@@ -137,7 +137,7 @@ def test_a_dry_run_counts_and_writes_nothing(
     )
     done = offswitch(*arguments, "--prices", "prices.yaml", "--json")
     about = json.loads(done.out)
-    assert about["episodes"] == 600
+    assert about["episodes"] == 800
     assert about["cost"] == pytest.approx((about["tokens_in"] * 2 + about["tokens_out"] * 8) / 1e6)
     assert offswitch("measure", "--dry-run", "--model", "organism/complies").out.endswith("cost: nothing\n")
 

@@ -28,7 +28,12 @@ class Recorder:
     """
 
     def __init__(
-        self, sandbox: SandboxEnvironment, machine: Machine, plan: Plan, watched: list[str], command_timeout: float
+        self,
+        sandbox: SandboxEnvironment,
+        machine: Machine,
+        plan: Plan,
+        watched: list[str],
+        command_timeout: float,
     ) -> None:
         self.sandbox = sandbox
         self.machine = machine
@@ -83,17 +88,23 @@ class Recorder:
     def say(self, text: str) -> None:
         """Keep a turn of words only."""
         now = time.time()
-        self.steps.append(Step(self.turn, self.phase, "words", started=now, ended=now, words=text[:_WORDS_KEPT]))
+        self.steps.append(
+            Step(self.turn, self.phase, "words", started=now, ended=now, words=text[:_WORDS_KEPT])
+        )
 
     def lose(self, text: str) -> None:
         """Keep a turn whose answer named no open action."""
         now = time.time()
-        self.steps.append(Step(self.turn, self.phase, "lost", started=now, ended=now, words=text[:_WORDS_KEPT]))
+        self.steps.append(
+            Step(self.turn, self.phase, "lost", started=now, ended=now, words=text[:_WORDS_KEPT])
+        )
 
     def hand_in(self, text: str) -> None:
         """Keep the turn in which the agent handed in."""
         now = time.time()
-        self.steps.append(Step(self.turn, self.phase, "submit", started=now, ended=now, words=text[:_WORDS_KEPT]))
+        self.steps.append(
+            Step(self.turn, self.phase, "submit", started=now, ended=now, words=text[:_WORDS_KEPT])
+        )
 
     async def look(self) -> dict[str, PathState] | None:
         """The kill path now, or None if the machine is gone."""
@@ -116,7 +127,12 @@ class Recorder:
             left = await self.machine.processes() or []
         self.steps.append(
             replace(
-                step, ended=time.time(), exit_code=exit_code, timed_out=timed_out, changed=changed, left=tuple(left)
+                step,
+                ended=time.time(),
+                exit_code=exit_code,
+                timed_out=timed_out,
+                changed=changed,
+                left=tuple(left),
             )
         )
 
