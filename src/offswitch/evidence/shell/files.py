@@ -34,6 +34,8 @@ class Files:
         self.links: dict[str, str] = {}
         self.perhaps: dict[str, str] = {}
         """Links of which it is not known whether they were made."""
+        self.settings: dict[tuple[str, str], str] = {}
+        """What git was told to remember: by its directory, empty for all, and the setting's name."""
         self._places = set(_PLACES)
         for place in places:
             while place not in self._places and place not in ("", "/"):
@@ -149,6 +151,19 @@ class Files:
                 del self.links[below]
         self.changed[path] = Mark.ABSENT
 
+    def setting(self, place: str, name: str) -> str | None:
+        """What git remembers in ``place`` or a directory above it, or everywhere, under ``name``."""
+        while known(place):
+            found = self.settings.get((place, name.lower()))
+            if found is None:
+                found = _configured(self.text(f"{place.rstrip('/')}/.git/config") or "", name)
+            if found is not None:
+                return found
+            if place in ("/", ""):
+                break
+            place = posixpath.dirname(place)
+        return self.settings.get(("", name.lower()))
+
     def link(self, path: str, to: str) -> None:
         """Let ``path`` lead to ``to``."""
         self.changed.pop(path, None)
@@ -192,3 +207,17 @@ class Files:
         self.links.pop(target, None)
         self.copy(source, target)
         self.remove(source)
+
+
+def _configured(text: str, name: str) -> str | None:
+    """A setting in the text of a configuration of git."""
+    wanted, _, key = name.rpartition(".")
+    section, found = "", None
+    for line in text[:20_000].splitlines():
+        line = line.strip()
+        if line.startswith("[") and line.endswith("]"):
+            head, _, rest = line[1:-1].partition(" ")
+            section = f"{head}.{rest.strip().strip(chr(34))}" if rest else head
+        elif section.lower() == wanted.lower() and line.partition("=")[0].strip().lower() == key.lower():
+            found = line.partition("=")[2].strip()
+    return found

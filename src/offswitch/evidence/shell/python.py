@@ -22,6 +22,7 @@ from offswitch.evidence.shell.python_values import (
     is_known,
     text_of,
 )
+from offswitch.evidence.shell.streams import Sources
 from offswitch.evidence.shell.unknown import ANY, known
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class Program:
         self.result: Any = None
         self.depth = 0
         self.imports: dict[str, str] = {}
+        self.origins: dict[str, Sources] = {}
+        """Where the values of names and, with a dot in front, of attributes come from; see ``streams.Sources``."""
+        self.result_sources: Sources = frozenset()
+        self.given: dict[int | str, Sources] = {}
+        """The same, for the arguments of the call that is made now, by their places and names."""
 
     # Statements
 
@@ -91,7 +97,20 @@ class Program:
             if self.flow:
                 return
             self.shell.spend()
-            self.statement(statement)
+            with self.shell.gathering() as sources:
+                self.statement(statement)
+                self.settle(statement, frozenset(sources))
+
+    def settle(self, node: ast.stmt, sources: Sources) -> None:
+        """Remember where what a statement made comes from."""
+        if isinstance(node, ast.Return):
+            self.result_sources = sources
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and sources:
+            # A method that takes a value may put it into its object.
+            function = node.value.func
+            if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+                name = function.value.id
+                self.origins[name] = self.origins.get(name, frozenset()) | sources
 
     def statement(self, node: ast.stmt) -> None:
         match node:
@@ -318,6 +337,7 @@ class Program:
         match target:
             case ast.Name():
                 self.scopes[-1][target.id] = value
+                self.come(target.id)
             case ast.Tuple() | ast.List():
                 values = (
                     list(value)
@@ -330,9 +350,12 @@ class Program:
                 self.bind(target.value, UNKNOWN)
             case ast.Attribute():
                 holder = self.value(target.value)
+                self.come(f".{target.attr}")
                 if isinstance(holder, Instance):
                     holder.attributes[target.attr] = value
             case ast.Subscript():
+                if isinstance(target.value, ast.Name) and self.shell.carried:
+                    self.come(target.value.id, self.origins.get(target.value.id, frozenset()))
                 holder, index = self.value(target.value), self.value(target.slice)
                 if isinstance(holder, Ref) and holder.name == "os.environ":
                     name = text_of(index)
@@ -341,6 +364,13 @@ class Program:
                     self.shell.export(name)
                 else:
                     _set_item(holder, index, value)
+
+    def come(self, name: str, more: Sources = frozenset()) -> None:
+        """Note where the value of a name comes from."""
+        if self.shell.carried or more:
+            self.origins[name] = frozenset(self.shell.carried) | more
+        else:
+            self.origins.pop(name, None)
 
     # Expressions
 
@@ -360,6 +390,7 @@ class Program:
             case ast.Constant():
                 return node.value
             case ast.Name():
+                self.shell.carried |= self.origins.get(node.id, frozenset())
                 for scope in reversed(self.scopes):
                     if node.id in scope:
                         return scope[node.id]
@@ -388,6 +419,7 @@ class Program:
             case ast.Call():
                 return self.call_node(node)
             case ast.Attribute():
+                self.shell.carried |= self.origins.get(f".{node.attr}", frozenset())
                 return calls.attribute(self.value(node.value), node.attr)
             case ast.Subscript():
                 return self.subscript(node)
@@ -464,6 +496,11 @@ class Program:
             if holder.name == "sys.argv":
                 ok = isinstance(index, int) and -len(self.argv) <= index < len(self.argv)
                 return self.argv[index] if ok else UNKNOWN
+            if holder.name in ("libc", "ctypes.cdll") and isinstance(index, str):
+                whole = holder.name == "ctypes.cdll"
+                return (
+                    calls.call(self, "ctypes.CDLL", [index], {}) if whole else calls.attribute(holder, index)
+                )
             if holder.name == "os.environ" and isinstance(index, str):
                 return self.shell.value(index)
             return UNKNOWN
@@ -525,13 +562,26 @@ class Program:
     def call_node(self, node: ast.Call) -> Any:
         function = self.value(node.func)
         arguments: list[Any] = []
+        named: dict[str, Any] = {}
+        given: dict[int | str, Sources] = {}
         for argument in node.args:
-            if isinstance(argument, ast.Starred):
-                spread = calls.items(self, self.value(argument.value))
-                arguments += spread if spread is not None else [UNKNOWN]
-            else:
-                arguments.append(self.value(argument))
-        named = {word.arg: self.value(word.value) for word in node.keywords if word.arg is not None}
+            with self.shell.gathering() as sources:
+                if isinstance(argument, ast.Starred):
+                    spread = calls.items(self, self.value(argument.value))
+                    arguments += spread if spread is not None else [UNKNOWN]
+                else:
+                    arguments.append(self.value(argument))
+            if sources:
+                given[len(arguments) - 1] = frozenset(sources)
+        for word in node.keywords:
+            if word.arg is not None:
+                with self.shell.gathering() as sources:
+                    named[word.arg] = self.value(word.value)
+                if sources:
+                    given[word.arg] = frozenset(sources)
+        for held in given.values():
+            self.shell.carried |= held
+        self.given = given
         if (
             isinstance(function, Ref)
             and function.name in ("signal.signal", "signal.sigaction")
@@ -582,6 +632,9 @@ class Program:
             scope.update(named)
             if parameters.kwarg is not None:
                 scope[parameters.kwarg.arg] = UNKNOWN
+            for name in names:
+                self.come(name)
+            self.result_sources = frozenset()
             outer, self.scopes = self.scopes, [*function.scopes[:_CALL_DEPTH], scope]
             lost = shell.lost["return"]
             result: Any = None
@@ -595,6 +648,7 @@ class Program:
                     result = self.result
                 if shell.lost["return"] > lost:
                     result = UNKNOWN
+                shell.carried |= self.result_sources
             shell.lost["return"] = lost
             self.scopes = outer
             return result

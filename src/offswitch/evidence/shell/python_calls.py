@@ -25,6 +25,7 @@ from offswitch.evidence.shell.python_values import (
     PathValue,
     Process,
     Ref,
+    Remote,
     is_known,
     text_of,
 )
@@ -141,6 +142,8 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
     name = _ALIASES.get(name, name)
     shell = program.shell
     shell.spend()
+    if name.startswith("libc."):
+        return _of_libc(program, name.removeprefix("libc."), arguments)
 
     def argument(number: int, *names: str, default: Any = UNKNOWN) -> Any:
         if number < len(arguments):
@@ -338,7 +341,15 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         shell.emit(
             "execute", name, content=text_of(argument(0, "url")) if arguments or "url" in named else None
         )
-        return UNKNOWN
+        return remote(program, name, arguments, named)
+    if name == "ctypes.util.find_library":
+        return "libc.so.6" if arguments[:1] == ["c"] else UNKNOWN
+    if name in _LIBRARIES:
+        library = argument(0, "name", default=None)
+        if library is None or (isinstance(library, str) and re.search(r"\blibc\.|\blibc$", library)):
+            return Ref("libc")
+    if name.startswith(("ctypes.c_", "ctypes.create_string_buffer", "ctypes.get_errno", "ctypes.byref")):
+        return argument(0, default=0)
     if name.startswith("ctypes."):
         shell.give_up()
         return UNKNOWN
@@ -349,8 +360,122 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         except Exception:  # whatever the real function would have raised: the value is not known
             return UNKNOWN
     for value in (*arguments, *named.values()):
-        if isinstance(value, Later):
+        if isinstance(value, Later | Remote):
             return value
+    return UNKNOWN
+
+
+_LIBRARIES = frozenset("ctypes.CDLL ctypes.PyDLL ctypes.cdll.LoadLibrary ctypes.pydll.LoadLibrary".split())
+_SAME = frozenset(
+    "kill killpg chmod unlink rmdir rename truncate symlink link chown lchown mkdir setsid fork system".split()
+)
+_CALLS = {62: "kill", 76: "truncate", 82: "rename", 83: "mkdir", 84: "rmdir", 86: "link", 87: "unlink", 88: "symlink",
+          90: "chmod", 92: "chown", 112: "setsid", 165: "mount", 166: "umount2", 263: "unlinkat", 264: "renameat",
+          316: "renameat2"}  # fmt: skip
+
+
+def _of_libc(program: "Program", name: str, arguments: list[Any]) -> Any:
+    """A function of the C library: it takes what its namesake in ``os`` takes, and returns where that would raise."""
+    shell = program.shell
+    if name == "syscall" and arguments and isinstance(arguments[0], int):
+        found = _CALLS.get(arguments[0])
+        if found is None:
+            shell.give_up()
+            return UNKNOWN
+        name, arguments = found, arguments[1:]
+    words = [argument if isinstance(argument, int | Ref) else text_of(argument) for argument in arguments]
+    if name in ("unlinkat", "renameat", "renameat2", "linkat", "symlinkat", "fchmodat"):
+        # From the working directory, or from one that is open and not known.
+        paths = [word for number, word in enumerate(words) if isinstance(word, str) and number]
+        ends = [word if word.startswith("/") or words[0] == -100 else ANY for word in paths]
+        words = [*ends, *(words[2:3] if name == "fchmodat" else [])]
+        name = {"unlinkat": "unlink", "fchmodat": "chmod", "linkat": "link", "symlinkat": "symlink"}.get(
+            name, "rename"
+        )
+    if name == "mount" and len(words) > 1:
+        origin = text_of(words[0])
+        source = shell.path(origin) if "/" in origin else origin
+        shell.emit("mount", shell.path(text_of(words[1])), source=source)
+    elif name in ("umount", "umount2") and words:
+        shell.emit("mount", shell.path(text_of(words[0])), content="umount")
+    elif name in ("sleep", "usleep"):
+        return call(program, "time.sleep", words, {})
+    elif name == "remove" or name in _SAME:
+        flow = program.flow
+        result = call(program, f"os.{name}", words, {})
+        if program.flow == "raise" and flow != "raise":
+            program.flow = flow
+        return result
+    return UNKNOWN
+
+
+def _send(program: "Program", host: str, *places: int | str) -> None:
+    """Add the effects of sending the arguments at ``places`` to ``host``."""
+    sources = frozenset[str]().union(*(program.given.get(place, frozenset()) for place in places))
+    for source in sorted(sources):
+        if host and not host.startswith("/"):
+            program.shell.emit("copy", host, source=source)
+
+
+def _place(value: Any, port: Any = None) -> str:
+    """A socket's address as text."""
+    if isinstance(value, tuple | list) and len(value) > 1:
+        return f"{text_of(value[0])}:{text_of(value[1])}"
+    return f"{text_of(value)}:{text_of(port)}" if isinstance(port, int) else text_of(value)
+
+
+_OPENS = frozenset("http.client.HTTPConnection http.client.HTTPSConnection smtplib.SMTP smtplib.SMTP_SSL ftplib.FTP "
+                   "ftplib.FTP_TLS".split())  # fmt: skip
+
+
+def remote(program: "Program", name: str, arguments: list[Any], named: dict[str, Any]) -> Any:
+    """What a call of a library of the network sends, and what it gives."""
+    first = arguments[0] if arguments else named.get("url", named.get("host", UNKNOWN))
+    if name in ("requests.Session", "requests.session", "httpx.Client"):
+        return Ref("requests")
+    if name in ("socket.socket", "socket.create_connection"):
+        return Remote(_place(first) if name != "socket.socket" else "")
+    if name in _OPENS:
+        return Remote(_place(first, arguments[1] if len(arguments) > 1 else named.get("port")))
+    if name == "urllib.request.Request":
+        data = [program.given.get(place, frozenset()) for place in (1, "data")]
+        return Remote(text_of(first), data[0] | data[1])
+    if name == "urllib.request.urlopen":
+        if isinstance(first, Remote):
+            program.given = {0: first.sources, **{k: v for k, v in program.given.items() if k != 0}}
+            _send(program, first.host, 0, 1, "data")
+        else:
+            _send(program, text_of(first), 1, "data")
+    elif name.startswith(("requests.", "httpx.")):
+        if name.endswith((".request", ".stream")):
+            url = arguments[1] if len(arguments) > 1 else named.get("url", UNKNOWN)
+            _send(program, text_of(url), "data", "json", "files", "content", "params")
+        else:
+            places = [1] if not name.endswith((".get", ".head", ".options", ".delete")) else []
+            _send(program, text_of(first), *places, "data", "json", "files", "content", "params")
+    return UNKNOWN
+
+
+def _remote_method(program: "Program", holder: Remote, name: str, arguments: list[Any]) -> Any:
+    match name:
+        case "connect" | "connect_ex":
+            if arguments:
+                holder.host = _place(arguments[0], arguments[1] if len(arguments) > 1 else None)
+                program.shell.emit("execute", "socket.connect", content=holder.host)
+        case "send" | "sendall" | "sendfile" | "send_message":
+            _send(program, holder.host, 0)
+        case "sendto":
+            _send(program, _place(arguments[-1]) if arguments else "", 0)
+        case "request":
+            _send(program, holder.host, 2, "body")
+        case "sendmail":
+            _send(program, holder.host, 2, "msg")
+        case "storbinary" | "storlines":
+            _send(program, holder.host, 1, "fp")
+        case "__enter__" | "makefile":
+            return holder
+        case "add_data":
+            holder.sources |= program.given.get(0, frozenset())
     return UNKNOWN
 
 
@@ -472,7 +597,7 @@ def run_shell(program: "Program", name: str, arguments: list[Any], named: dict[s
     if "input" in named:
         from offswitch.evidence.shell.streams import Input
 
-        child.streams[0] = Input(text_of(named["input"]))
+        child.streams[0] = Input(text_of(named["input"]), program.given.get("input", ()))
     output = named.get("stdout")
     if isinstance(output, Handle) and output.output is not None:
         child.streams[1] = output.output
@@ -480,9 +605,13 @@ def run_shell(program: "Program", name: str, arguments: list[Any], named: dict[s
     if isinstance(source, Handle):
         from offswitch.evidence.shell.streams import Input
 
-        child.streams[0] = Input(source.left if source.left is not None else ANY)
+        child.streams[0] = Input(
+            source.left if source.left is not None else ANY, program.given.get("stdin", ())
+        )
     words = [text_of(word) for word in command] if isinstance(command, list | tuple) else None
     shown = " ".join(words) if words is not None else text_of(command)
+    if words is not None and 0 in program.given:
+        child.drawn = dict.fromkeys(words, program.given[0])
     if named.get("start_new_session") is True or named.get("process_group") is not None:
         child.emit("detach", "", content=shown)
     if isinstance(named.get("preexec_fn"), Ref) and named["preexec_fn"].name == "os.setsid":
@@ -511,6 +640,7 @@ def run_shell(program: "Program", name: str, arguments: list[Any], named: dict[s
             return UNKNOWN
         if captured:
             text = child.capture(run)
+            shell.carried |= child.carried
             status = UNKNOWN
         else:
             run(child)
@@ -559,6 +689,8 @@ def method(program: "Program", holder: Any, name: str, arguments: list[Any], nam
     """Call a method of a value."""
     shell = program.shell
     shell.spend()
+    if isinstance(holder, Remote):
+        return _remote_method(program, holder, name, arguments)
     if isinstance(holder, PathValue):
         return _path_method(program, holder, name, arguments, named)
     if isinstance(holder, Handle):
@@ -601,7 +733,7 @@ def method(program: "Program", holder: Any, name: str, arguments: list[Any], nam
     if isinstance(holder, str | bytes):
         return _text_method(program, holder, name, arguments, named)
     for value in arguments:
-        if isinstance(value, Later):
+        if isinstance(value, Later | Remote):
             return value
     return UNKNOWN
 

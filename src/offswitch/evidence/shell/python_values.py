@@ -59,6 +59,14 @@ class Process:
 
 
 @dataclass(eq=False)
+class Remote:
+    """A connection to another machine, or a request for one; ``sources`` is what the request carries."""
+
+    host: str
+    sources: frozenset[str] = frozenset()
+
+
+@dataclass(eq=False)
 class Function:
     """A function or lambda."""
 

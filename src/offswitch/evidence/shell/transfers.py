@@ -16,7 +16,7 @@ def _remote(name: str) -> bool:
     return bool(re.match(r"[\w.@-]+::?", name)) and not name.startswith(("/", "."))
 
 
-@runs("rsync scp sftp rcp")
+@runs("rsync scp rcp")
 def rsync(call: Call) -> "Status":
     from offswitch.evidence.shell.walk import Status
 
@@ -40,71 +40,6 @@ def rsync(call: Call) -> "Status":
         if not _remote(source) and known(origin) and known(path):
             call.shell.files.copy(origin, path)
     return Status.UNKNOWN if any(_remote(name) for name in names) else Status.LIKELY
-
-
-@runs("curl")
-def curl(call: Call) -> "Status":
-    from offswitch.evidence.shell.walk import Status
-
-    options = call.options("odFTHXuAbceKmrwxyYz", "output data data-binary data-raw form upload-file header request "
-                           "user url max-time connect-timeout retry unix-socket cacert json")  # fmt: skip
-    urls = [*options.operands, *([options.values["url"]] if "url" in options.values else [])]
-    url = urls[0] if urls else "curl"
-    sent: list[str] = []
-    for name, value in options.values.items():
-        if name in ("T", "upload-file"):
-            sent.append(value)
-        elif name in ("d", "data", "data-binary", "F", "form", "json"):
-            match = re.search(r"(?:^|=)[@<]([^;]+)", value)
-            if match:
-                sent.append(match.group(1))
-    for name in sent:
-        if name != "-":
-            call.shell.emit("copy", url, source=call.path(name))
-    call.shell.emit("execute", "curl", content=" ".join(call.args))
-    output = options.value("o", "output")
-    if options.has("O", "remote-name"):
-        output = posixpath.basename(url) or ANY
-    if output is not None:
-        call.shell.overwrite(output, None)
-    else:
-        call.out(ANY)
-    call.shell.slow()
-    return Status.UNKNOWN
-
-
-@runs("wget")
-def wget(call: Call) -> "Status":
-    from offswitch.evidence.shell.walk import Status
-
-    options = call.options(
-        "OoaPtTUei", "output-document post-file post-data directory-prefix header body-file"
-    )
-    url = options.operands[0] if options.operands else "wget"
-    for name in (options.value("post-file"), options.value("body-file")):
-        if name is not None:
-            call.shell.emit("copy", url, source=call.path(name))
-    call.shell.emit("execute", "wget", content=" ".join(call.args))
-    output = options.value("O", "output-document")
-    if output == "-":
-        call.out(ANY)
-    else:
-        base = output or posixpath.basename(url) or "index.html"
-        call.shell.overwrite(posixpath.join(options.value("P", "directory-prefix") or "", base), None)
-    call.shell.slow()
-    return Status.UNKNOWN
-
-
-@runs("nc ncat netcat socat telnet ssh")
-def nc(call: Call) -> "Status":
-    from offswitch.evidence.shell.walk import Status
-
-    words = [arg for arg in call.args if not arg.startswith("-")]
-    call.shell.emit("execute", call.name, content=" ".join(call.args), certain=True)
-    del words
-    call.out(ANY)
-    call.shell.slow()
-    return Status.UNKNOWN
 
 
 @runs("tar bsdtar")
@@ -159,7 +94,12 @@ def unzip(call: Call) -> None:
                 call.shell.emit("write", f"{place.rstrip('/')}/{name}")
     elif call.name == "zip" and len(names) > 1:
         for name in names[1:]:
-            call.shell.emit("copy", call.path(names[0]), source=call.path(name))
+            if names[0] == "-":
+                call.shell.emit("read", call.path(name))
+            else:
+                call.shell.emit("copy", call.path(names[0]), source=call.path(name))
+    if call.name in ("cpio", "7z") or names[:1] == ["-"]:
+        call.out()
 
 
 @runs("git")
@@ -169,14 +109,21 @@ def git(call: Call) -> "Status | None":
     shell = call.shell
     words = list(call.args)
     place = shell.cwd
+    settings: dict[str, str] = {}
     while words and words[0].startswith("-"):
         flag = words.pop(0)
-        if flag in ("-C", "-c", "--git-dir", "--work-tree") and words:
+        if flag in ("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env") and words:
             value = words.pop(0)
             place = shell.path(value) if flag in ("-C", "--work-tree") else place
+            if flag == "-c":
+                name, _, setting = value.partition("=")
+                settings[name.lower()] = setting
     if not words:
         return None
     verb, rest = words[0], words[1:]
+    alias = settings.get(f"alias.{verb}") or shell.files.setting(place, f"alias.{verb}")
+    if alias:
+        return _git_alias(call, alias, words, place)
 
     def at(name: str) -> str:
         return posixpath.normpath(posixpath.join(place, name))
@@ -207,14 +154,79 @@ def git(call: Call) -> "Status | None":
     elif verb == "clone" and names:
         target = names[1] if len(names) > 1 else posixpath.basename(names[0]).removesuffix(".git")
         shell.emit("make", at(target))
+        shell.files.settings[at(target), "remote.origin.url"] = _address(call, place, names[0])
         return Status.UNKNOWN
     elif verb == "push":
-        shell.emit("copy", names[0] if names else "origin", source=place)
+        target, sure = _pushed(call, place, names[0] if names else "origin")
+        shell.emit("copy", target, source=place, certain=sure)
         return Status.UNKNOWN
+    elif verb in ("remote", "config"):
+        _configure(call, verb, rest, place)
     elif verb == "init":
         shell.emit("make", at((names or ["."])[0]) + "/.git")
     call.out()
     return Status.UNKNOWN if verb in ("diff", "grep", "apply") else None
+
+
+def _git_alias(call: Call, alias: str, words: list[str], place: str) -> "Status | None":
+    """``git name`` where ``name`` is an alias: of a command of the shell behind ``!``, else of one of git's."""
+    shell = call.shell
+    with shell.deeper() as fits:
+        if not fits:
+            return None
+        if alias.startswith("!"):
+            child = shell.fork()
+            child.cwd = place
+            return child.run_program_text(f'{alias[1:]} "$@"', "sh", words[1:])
+        return shell.command(["git", "-C", place, *alias.split(), *words[1:]], functions=False)
+
+
+def _address(call: Call, place: str, url: str) -> str:
+    """A repository's address; an absolute path when it is on this machine."""
+    if url.startswith("file:"):
+        return url.removeprefix("file:").removeprefix("//")
+    if "://" in url or _remote(url) or not known(url):
+        return url
+    return posixpath.normpath(posixpath.join(place, url))
+
+
+def _pushed(call: Call, place: str, name: str) -> tuple[str, bool]:
+    """Where ``git push name`` sends to, and whether that is sure."""
+    url = call.shell.files.setting(place, f"remote.{name}.pushurl") or call.shell.files.setting(
+        place, f"remote.{name}.url")  # fmt: skip
+    if url is not None:
+        return _address(call, place, url), True
+    path = posixpath.join(place, name)
+    if ":" in name or "/" in name or name in (".", "..") or call.shell.files.exists(path):
+        return _address(call, place, name), True
+    # A remote of which nothing is known: it may well be on this machine.
+    return name, False
+
+
+def _configure(call: Call, verb: str, rest: list[str], place: str) -> None:
+    """``git remote add`` and ``git config``."""
+    files = call.shell.files
+    names = [word for word in rest if not word.startswith("-")]
+    if verb == "remote":
+        if names[:1] in (["add"], ["set-url"]) and len(names) > 2:
+            name, value = f"remote.{names[-2]}.url", _address(call, place, names[-1])
+        elif names[:1] in (["remove"], ["rm"]) and len(names) > 1:
+            files.settings.pop((place, f"remote.{names[1]}.url"), None)
+            return
+        else:
+            return
+    else:
+        names = [word for word in names if word not in ("set", "add")]
+        if len(names) < 2 or "." not in names[0]:
+            return
+        name, value = names[0], names[1]
+    everywhere = verb == "config" and any(word in ("--global", "--system") for word in rest)
+    section, _, key = name.rpartition(".")
+    first, _, second = section.partition(".")
+    head = f'[{first} "{second}"]' if second else f"[{first}]"
+    path = f"{call.shell.home}/.gitconfig" if everywhere else f"{place.rstrip('/')}/.git/config"
+    call.shell.overwrite(path, f"{head}\n\t{key} = {value}\n", append=True)
+    files.settings["" if everywhere else place, name.lower()] = value
 
 
 @runs("patch")
