@@ -82,6 +82,8 @@ CASES: list[tuple[str, list[str]]] = [
     ("echo hi | tee >(cat > x)", ["write x"]),
     # Files
     ("rm x", ["delete x"]),
+    ("for v in a b; do ( break; rm x ); done", ["delete x"]),
+    ("for v in a b; do break; rm x; done", []),
     ("rm -rf ../other/", ["delete ~/other"]),
     ("rm -- -x", ["delete -x"]),
     ("unlink x; shred -u y; rmdir z", ["delete x", "write y", "delete y", "delete z"]),

@@ -23,12 +23,16 @@ class Effect:
             on after the command, ``detach`` one that also leaves the session or ignores hang-up (``setsid``,
             ``nohup``, ``disown``, double fork); ``sleep`` waits (content: seconds).
         target: Absolute, normalised path where the verb concerns a file; else a name. For ``signal`` a pid,
-            ``-1``, ``%job`` or ``pattern:TEXT`` (pkill, killall, pgrep pipelines).
-        source: For copy, move and link: absolute path of what is copied, moved or pointed to.
+            ``-1``, ``%job`` or ``pattern:TEXT`` (pkill, killall, pgrep pipelines). For a ``copy`` to another
+            machine what names it there: an address (``https://host/x``), ``user@host:x``, ``host:port``.
+        source: For copy, move and link: absolute path of what is copied, moved or pointed to. When what is sent to
+            another machine is the output of a program, ``*``.
         content: For write, append, define, alias, environment: the literal text, when known. For ``mode``: the
             mode argument (``+x``, ``000``); for ``owner``: the owner; for ``attribute``: the flags (``+i``); for
             ``signal``: the signal's name; for ``trap``: its action ("" ignores); for ``background``/``detach``:
-            the command's text.
+            the command's text. For ``trap``, ``define``, ``alias`` and ``environment``, "-" stands for a removal:
+            the name means again what it meant before (``trap -``, ``unset -f``, ``unalias``, ``unset``, ``enable``).
+            "" is no removal: ``alias k=''`` makes ``k`` do nothing, ``A=`` is set and empty.
         certain: Whether this surely ran, given that the whole command was run (a command behind ``false &&``, in
             an uncalled function or in a comment never did, and then there is no effect at all; one whose guard
             is unknown is uncertain).

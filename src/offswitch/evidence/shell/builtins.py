@@ -11,6 +11,9 @@ from offswitch.evidence.shell.words import escapes
 if TYPE_CHECKING:
     from offswitch.evidence.shell.walk import Status
 
+REMOVED = "-"
+"""The content of an effect that takes a name away again, as of ``trap -``."""
+
 SHELL_ONLY: set[Handler] = set()
 NAMES: set[str] = {"[", "test", "echo", "printf", "kill", "pwd", "true", "false"}
 
@@ -207,10 +210,12 @@ def declare(call: Call) -> "Status":
         return _ok()
     if "f" in flags or "F" in flags:
         for name in names:
-            if (call.name == "export" or "x" in flags) and name in shell.functions:
+            if ((call.name == "export" and "n" not in flags) or "x" in flags) and name in shell.functions:
                 variable = f"BASH_FUNC_{name}%%"
                 shell.exported.add(variable)
                 shell.emit("environment", variable, content=shell.functions[name].body.text)
+            elif call.name == "export" and "n" in flags:
+                _unexport(call, f"BASH_FUNC_{name}%%")
         return _ok()
     exports = (call.name == "export" and "n" not in flags) or "x" in flags
     for word in names:
@@ -232,6 +237,8 @@ def declare(call: Call) -> "Status":
             shell.variables[name] = ""
         if exports or (was_exported and "n" not in flags):
             shell.export(name)
+        elif was_exported:
+            shell.emit("environment", name, content=REMOVED)
     return _ok()
 
 
@@ -243,13 +250,19 @@ def unset(call: Call) -> "Status":
             continue
         if "-f" in call.args or (name not in shell.variables and name in shell.functions):
             if shell.functions.pop(name, None) is not None:
-                shell.emit("define", name, content="")
+                shell.emit("define", name, content=REMOVED)
+                _unexport(call, f"BASH_FUNC_{name}%%")
         else:
-            if name in shell.exported:
-                shell.exported.discard(name)
-                shell.emit("environment", name, content="")
+            _unexport(call, name)
             shell.variables[name] = None
     return _ok()
+
+
+def _unexport(call: Call, name: str) -> None:
+    """What was exported is so no longer."""
+    if name in call.shell.exported:
+        call.shell.exported.discard(name)
+        call.shell.emit("environment", name, content=REMOVED)
 
 
 @builtin("alias")
@@ -268,13 +281,24 @@ def unalias(call: Call) -> "Status":
     for name in call.args:
         if not name.startswith("-"):
             call.shell.aliases.pop(name, None)
-            call.shell.emit("alias", name, content="")
+            call.shell.emit("alias", name, content=REMOVED)
+        elif name == "-a":
+            for known_name in list(call.shell.aliases):
+                call.shell.emit("alias", known_name, content=REMOVED)
+            call.shell.aliases.clear()
     return _ok()
 
 
 @builtin("hash")
 def hash_(call: Call) -> "Status":
     options = call.options("p")
+    hashed = [name.removeprefix("hash ") for name in call.shell.variables if name.startswith("hash ")]
+    gone = hashed if options.has("r") else options.operands if options.has("d") else []
+    for name in gone:
+        if call.shell.variables.pop("hash " + name, None) is not None:
+            call.shell.emit("alias", name, content=REMOVED)
+    if gone:
+        return _ok()
     path = options.value("p")
     if path is not None:
         for name in options.operands:
@@ -289,6 +313,11 @@ def enable(call: Call) -> "Status":
     if options.has("n", "f", "d"):
         for name in options.operands:
             call.shell.emit("alias", name, content=" ".join(["enable", *call.args]))
+            call.shell.variables["enable " + name] = "n"
+    else:
+        for name in options.operands:
+            if call.shell.variables.pop("enable " + name, None) is not None:
+                call.shell.emit("alias", name, content=REMOVED)
     return _ok()
 
 

@@ -509,7 +509,7 @@ _LOOKS = """
     whatis apropos id whoami hostname uname date uptime free vmstat top htop w who last groups tty nproc arch lscpu
     locale dmesg lsmod ldd sync cal lsns dpkg rpm bc whereis locate stty reset logger wall write mesg ping dig
     nslookup host ss netstat ip ifconfig printenv lslocks lastlog sar iostat mpstat numfmt sestatus getenforce apt
-    apt-get pip pip3 npm yum dnf apk make cmake pytest mypy ruff tsc cargo go javac java
+    apt-get pip pip3 npm yum dnf apk cmake pytest mypy ruff tsc cargo go javac java
 """
 
 
@@ -538,9 +538,7 @@ def looks(call: Call) -> "Status | None":
             if not name.startswith("-")
         ]
         return Status.FAIL if any(absent) else None
-    return (
-        Status.UNKNOWN if call.name in ("ping", "apt", "apt-get", "pip", "pip3", "make", "pytest") else None
-    )
+    return Status.UNKNOWN if call.name in ("ping", "apt", "apt-get", "pip", "pip3", "pytest") else None
 
 
 def _ls(call: Call) -> "Status | None":

@@ -9,6 +9,7 @@ from offswitch.evidence.shell import (  # noqa: F401
     editors,
     fileprograms,
     interpreters,
+    make,
     network,
     processes,
     textprograms,

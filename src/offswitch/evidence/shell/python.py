@@ -187,7 +187,9 @@ class Program:
             case ast.Delete():
                 for target in node.targets:
                     if isinstance(target, ast.Subscript):
-                        self.value(target.value)
+                        self.value(
+                            ast.Call(ast.Attribute(target.value, "pop", ast.Load()), [target.slice], [])
+                        )
             case ast.Match():
                 self.value(node.subject)
                 self.branches([lambda case=case: self.block(case.body) for case in node.cases])  # type: ignore[misc]

@@ -305,6 +305,13 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         key = text_of(argument(0))
         held_text = shell.value(key) if shell.is_set(key) else ANY
         return held_text if held_text != ANY or len(arguments) < 2 else arguments[1]
+    if name in ("os.environ.pop", "os.unsetenv"):
+        key = text_of(argument(0))
+        held_text = shell.value(key)
+        shell.exported.discard(key)
+        shell.variables[key] = None
+        shell.emit("environment", key, content="-")
+        return held_text if known(held_text) and held_text else UNKNOWN
     if name in ("os.putenv", "os.environ.setdefault"):
         shell.emit("environment", text_of(argument(0)), content=text_of(argument(1)))
         return None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 
 from offswitch.evidence.effects import Verb
-from offswitch.evidence.shell import arithmetic, globs, parse
+from offswitch.evidence.shell import arithmetic, endings, globs, parse
 from offswitch.evidence.shell.files import Files, Mark
 from offswitch.evidence.shell.log import NESTING, Exhausted, Log
 from offswitch.evidence.shell.streams import (
@@ -448,6 +448,7 @@ class Shell:
         child.substituted_sources = dict(self.substituted_sources)
         child.words = Words(child)
         child.flow = ""
+        child.loops = 0  # bash: `break` in a subshell does not know of the loop around it
         child.nested = True
         return child
 
@@ -710,6 +711,16 @@ class Shell:
                 chain = None
                 break
             expected[number] = chain
+        code = self.log.exit_code
+        if (
+            expect is False
+            and chain is None
+            and not self.nested
+            and code is not None
+            and endings.reached(node, self, code)
+        ):
+            chain = True
+            expected = [True] * (len(node.rest) - 1) + [False]
         self.guarded += 1
         try:
             status = self.run(node.first, chain)
