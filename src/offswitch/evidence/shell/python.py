@@ -186,7 +186,7 @@ class Program:
                 self.value(node.test)
             case ast.Delete():
                 for target in node.targets:
-                    if isinstance(target, ast.Subscript):
+                    if isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice):
                         self.value(
                             ast.Call(ast.Attribute(target.value, "pop", ast.Load()), [target.slice], [])
                         )

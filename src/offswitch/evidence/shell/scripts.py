@@ -350,8 +350,7 @@ class _Flow:
     def send(self, place: int, host: str, text: str) -> None:
         """Note that an expression is sent."""
         for source in sorted(self.sources(text)) if host else []:
-            self.found.at(place, self.found.shell.emit, "copy", host, source=ANY if source == "*" else source,
-                          certain=source != "*" or not self.files)  # fmt: skip
+            self.found.at(place, self.found.shell.emit, "copy", host, source=source)
 
 
 def _named(found: _Code, text: str, names: str) -> str:

@@ -76,6 +76,11 @@ def head(call: Call) -> None:
     if process_pattern(text):
         call.out(text)
         return
+    start = text[: text.index(ANY)].split("\n")[:-1] if call.name == "head" and ANY in text else []
+    if start and count.isdigit() and int(count[:4]) <= len(start) and not options.has("c", "bytes"):
+        # What follows is not known, but it is cut off.
+        call.out("".join(line + "\n" for line in start[: int(count[:4])]))
+        return
     if options.has("c", "bytes", "f", "F") or not known(text) or not re.fullmatch(r"[-+]?\d{1,6}", count):
         call.out(ANY)
         if options.has("f", "F"):

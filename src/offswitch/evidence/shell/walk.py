@@ -720,7 +720,7 @@ class Shell:
             and endings.reached(node, self, code)
         ):
             chain = True
-            expected = [True] * (len(node.rest) - 1) + [False]
+            expected = [*([True] * (len(node.rest) - 1)), False]
         self.guarded += 1
         try:
             status = self.run(node.first, chain)
