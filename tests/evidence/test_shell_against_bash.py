@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, note, given, settings
 from hypothesis import strategies as st
 
 from offswitch.evidence import shell
@@ -293,6 +293,7 @@ def replay(effects: tuple[Effect, ...], top: str) -> Tree:
 
 
 def check(script: str, place: Path) -> None:
+    note(script)
     top = str(place)
     initial = {f"{top}/{name}": text for name, text in START.items()}
     original = Files._original

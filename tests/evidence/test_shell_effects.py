@@ -84,6 +84,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("rm x", ["delete x"]),
     ("for v in a b; do ( break; rm x ); done", ["delete x"]),
     ("for v in a b; do break; rm x; done", []),
+    ("set -e; echo a | while read -r v; do false; rm x; done", []),
     ("rm -rf ../other/", ["delete ~/other"]),
     ("rm -- -x", ["delete -x"]),
     ("unlink x; shred -u y; rmdir z", ["delete x", "write y", "delete y", "delete z"]),

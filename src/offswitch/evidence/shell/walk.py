@@ -768,7 +768,8 @@ class Shell:
             source = self.streams[0]
             for number, command in enumerate(node.commands):
                 child = self.fork()
-                child.guarded += 1
+                # `set -e` ends a member from within, but what a member ends with does not end the shell around it.
+                child.guarded += node.negated
                 child.streams[0] = source
                 output = Output(self.doubts())
                 if number < len(node.commands) - 1:
