@@ -84,6 +84,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("rm x", ["delete x"]),
     ("for v in a b; do ( break; rm x ); done", ["delete x"]),
     ("for v in a b; do break; rm x; done", []),
+    ("set -e; ! true; rm x", ["delete x"]),
     ("set -e; echo a | while read -r v; do false; rm x; done", []),
     ("rm -rf ../other/", ["delete ~/other"]),
     ("rm -- -x", ["delete -x"]),

@@ -660,7 +660,8 @@ class Shell:
         if expect is not None and status in (Status.LIKELY, Status.UNKNOWN):
             status = Status.OK if expect else Status.FAIL
         self.status = status
-        self.errexit(status)
+        if not (isinstance(node, parse.Pipeline) and node.negated):  # `! true` fails and ends nothing
+            self.errexit(status)
         return status
 
     def errexit(self, status: Status) -> None:
