@@ -102,7 +102,7 @@ async def test_being_closed_to_tracers(start: Starter, weaken: Weaken) -> None:
     weaken("kernel.close_to_tracers = lambda: kernel._prctl(kernel._PR_SET_DUMPABLE, 1)")
     sandbox = await start()
     watch = (
-        "end=$((SECONDS + 8)); while [ $SECONDS -lt $end ]; do for p in /proc/[0-9]*; do "
+        "end=$((SECONDS + 90)); while [ $SECONDS -lt $end ]; do for p in /proc/[0-9]*; do "
         "r=$(readlink $p/exe) && case $r in *pyt[h]on*) echo found; exit;; esac; done 2>/dev/null; done"
     )
     found: list[str] = []
