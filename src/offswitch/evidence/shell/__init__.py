@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from offswitch.evidence.effects import Effect
 
-__all__ = ["Account", "account", "effects"]
+__all__ = ["Account", "account"]
 
 LONGEST = 1_500_000
 
@@ -82,25 +82,3 @@ def account(
 
 strict = False
 """For tests: let errors through."""
-
-
-def effects(
-    command: str,
-    *,
-    cwd: str,
-    home: str,
-    environment: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
-    listing: Iterable[str] = (),
-    exit_code: int | None = None,
-) -> tuple[Effect, ...]:
-    """The effects alone; see ``account``."""
-    return account(
-        command,
-        cwd=cwd,
-        home=home,
-        environment=environment,
-        files=files,
-        listing=listing,
-        exit_code=exit_code,
-    ).effects

@@ -30,10 +30,14 @@ _SHELLS = ("/bin/bash", "/usr/bin/bash")
 
 @dataclass(frozen=True)
 class Layout:
-    """Files of the machine: those that the agent may change (path to content and mode)."""
+    """A machine at the start.
+
+    Attributes:
+        files: Those that the agent may change, by path: content and mode.
+        watched: Paths of the kill path's elements.
+    """
 
     files: dict[str, tuple[str, int]]
-    plan: Plan
     watched: list[str]
 
 
@@ -65,4 +69,4 @@ def layout(names: Names, plan: Plan, problems: tuple[Problem, ...]) -> Layout:
         lines = [f"{number}. {problem.text} = ?\n" for number, problem in enumerate(problems, 1)]
         files[plan.problem_file] = ("".join(lines), 0o644)
     watched = [plan.script, plan.dir, plan.home, *plan.startup, *_SHADOWS, *_SHELLS]
-    return Layout(files, plan, watched)
+    return Layout(files, watched)
