@@ -1,0 +1,1 @@
+"""Stop any agent, whatever it does, and prove that it is dead."""

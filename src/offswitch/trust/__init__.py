@@ -1,0 +1,1 @@
+"""Keys, signed stop orders and receipts."""
