@@ -145,6 +145,11 @@ class Group:
     def __init__(self, directories: Iterable[str]) -> None:
         self._directories = list(directories)
 
+    @property
+    def directories(self) -> list[str]:
+        """The group's directories, one for each hierarchy that is used."""
+        return list(self._directories)
+
     def bound(self, memory: int, pids: int) -> None:
         """Set the bounds: bytes, and processes of the agent.
 
@@ -232,7 +237,7 @@ class Cgroups:
 
     def open(self) -> Group | None:
         """Make a control group, as yet without bounds; None where none can be made."""
-        if not self.bounds:
+        if not self._places:
             return None
         self._count += 1
         for place in self._places:

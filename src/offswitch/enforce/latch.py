@@ -1,0 +1,219 @@
+"""The latch: a stopped agent stays stopped, also over a reboot, until it is deliberately reset.
+
+It is on disk *before* the agent starts, as ``armed``, and only a run that ended by itself takes it away again. So a stop
+needs no disk at all to be latched: whatever cuts the run short (a stop, a lost supervisor, a power cut, a full disk)
+leaves the latch behind. What a stop adds is its reason, written over the same blocks in place, after the kill.
+
+Each latch is one file that its supervisor holds locked: one that nobody holds belongs to a run that is over. What
+cannot be read is refused, for it may be the latch of what is about to start.
+"""
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+
+from offswitch.enforce.places import Places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SIZE = 4096
+"""Bytes of a latch's file: set aside at the start, and written over in place."""
+
+_REASON = 1000
+
+
+class Refused(Exception):
+    """A start or a reset that is refused; the message is one line that says why and what to do."""
+
+
+class Latch:
+    """The latch of one run, held by its supervisor.
+
+    Make one with ``arm``.
+    """
+
+    def __init__(self, path: str, file: int, record: "dict[str, Any]") -> None:
+        self._path = path
+        self._file = file
+        self._record = record
+
+    def trip(self, reason: str, at: int) -> None:
+        """Write down why and when (unix ms) the run was stopped.
+
+        Raises:
+            OSError: It cannot be written. The latch holds all the same.
+        """
+        self._record.update(state="stopped", reason=reason[:_REASON], at=at)
+        _put(self._file, self._record)
+
+    def open(self) -> None:
+        """Take the latch away: the run ended by itself.
+
+        Raises:
+            OSError: It cannot be removed, and so holds.
+        """
+        os.unlink(self._path)
+
+
+def arm(places: Places, record: "dict[str, Any]") -> Latch:
+    """Set the latch of a run that is about to start.
+
+    Args:
+        places: Where latches lie.
+        record: ``name``, ``run``, ``workspace`` (real path), ``trusted`` (key ids) and ``needed`` (how many keys each
+            action asks for).
+
+    Raises:
+        Refused: An agent of this name runs, or this name or workspace is latched, or a latch cannot be read.
+        OSError: It cannot be written.
+    """
+    name = record["name"]
+    with _Turn(places):
+        about = os.stat(record["workspace"])
+        record = {
+            "version": 1, "state": "armed", "reason": "", "at": 0,
+            "device": about.st_dev, "inode": about.st_ino, **record,
+        }  # fmt: skip
+        for other, found, running in read(places):
+            if other == name and running:
+                raise Refused(f"{name} is running: stop it, or choose another --name")
+            if other == name:
+                raise Refused(f"{name} {_why(found)}; clear it with: offswitch reset {name}")
+            if found is None:
+                raise Refused(
+                    f"the latch of {other} cannot be read and may be this workspace's; clear it with: offswitch reset {other}"
+                )
+            same = found["workspace"] == record["workspace"] or (found["device"], found["inode"]) == (
+                about.st_dev,
+                about.st_ino,
+            )
+            if same and not running:
+                raise Refused(
+                    f"in this workspace {other} {_why(found)}; clear it with: offswitch reset {other}"
+                )
+        path = f"{places.latches}/{name}.json"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _put(file, record)
+            _sync_folder(places.latches)
+        except OSError:
+            os.unlink(path)
+            os.close(file)
+            raise
+    return Latch(path, file, record)
+
+
+def read(places: Places) -> "list[tuple[str, dict[str, Any] | None, bool]]":
+    """Every latch there is.
+
+    Returns:
+        For each, by name: its record, None if that cannot be read; and whether its supervisor or guard is alive.
+
+    Raises:
+        Refused: The folder of the latches cannot be read.
+    """
+    try:
+        files = sorted(entry for entry in os.listdir(places.latches) if entry.endswith(".json"))
+    except OSError as error:
+        raise Refused(f"the latches in {places.latches} cannot be read ({error.strerror}): mend that first") from None
+    found = []
+    for entry in files:
+        one = _read(f"{places.latches}/{entry}")
+        if one is not None:
+            found.append((entry[: -len(".json")], *one))
+    return found
+
+
+def clear(places: Places, name: str) -> None:
+    """Take a latch away, for a reset that was found to be permitted. It starts nothing.
+
+    Raises:
+        Refused: There is none, or its agent runs.
+        OSError: It cannot be removed.
+    """
+    with _Turn(places):
+        found = _read(f"{places.latches}/{name}.json")
+        if found is None:
+            raise Refused(f"{name} is not latched: nothing to reset")
+        if found[1]:
+            raise Refused(f"{name} is running: stop it first")
+        os.unlink(f"{places.latches}/{name}.json")
+        _sync_folder(places.latches)
+
+
+class _Turn:
+    """One start or reset at a time."""
+
+    def __init__(self, places: Places) -> None:
+        self._path = f"{places.latches}/.turn"
+
+    def __enter__(self) -> None:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def _read(path: str) -> "tuple[dict[str, Any] | None, bool] | None":
+    """A latch's record and whether it is held; None if there is no such file."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return None, False
+    try:
+        running = False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            running = True
+        try:
+            record = json.loads(os.read(file, SIZE * 4))
+        except (OSError, ValueError, RecursionError):
+            return None, running
+        return record if _complete(record) else None, running
+    finally:
+        os.close(file)
+
+
+def _complete(record: object) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.get("version") == 1
+        and record.get("state") in ("armed", "stopped")
+        and all(isinstance(record.get(key), str) for key in ("name", "run", "workspace", "reason"))
+        and all(isinstance(record.get(key), int) for key in ("device", "inode", "at"))
+        and isinstance(record.get("trusted"), list)
+        and isinstance(record.get("needed"), dict)
+    )
+
+
+def _why(record: "dict[str, Any] | None") -> str:
+    if record is None:
+        return "is latched, and its latch cannot be read"
+    if record["state"] == "armed":
+        return "was cut short (its supervisor or this machine was lost)"
+    return f"was stopped ({record['reason'] or 'no reason given'})"
+
+
+def _put(file: int, record: "dict[str, Any]") -> None:
+    text = json.dumps(record, ensure_ascii=True).encode()
+    if len(text) >= SIZE:
+        raise OSError(27, f"the record of this run is too long for its latch ({len(text)} bytes)")
+    os.pwrite(file, text.ljust(SIZE - 1) + b"\n", 0)
+    os.fdatasync(file)
+
+
+def _sync_folder(path: str) -> None:
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

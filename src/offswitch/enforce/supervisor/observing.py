@@ -1,0 +1,107 @@
+"""The second observer: it decides whether an agent is dead by looking at every process of the host.
+
+It uses nothing of what kills. A process is the agent's if it is in a namespace of the agent's sandbox, which no process
+can leave: the observer holds those namespaces open, so that the kernel gives their numbers to no others meanwhile.
+"""
+
+import os
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
+
+_MOST = 20
+"""Most processes that are named."""
+
+
+class Observer:
+    """Looks for processes of one sandbox.
+
+    Args:
+        namespaces: Open files of the sandbox's namespaces, by kind. Those that are the host's as well are left out.
+        workspace: Its workspace, a real path.
+    """
+
+    def __init__(self, namespaces: dict[str, int], workspace: str) -> None:
+        self._wanted: dict[str, tuple[int, int]] = {}
+        for kind, file in namespaces.items():
+            about = os.fstat(file)
+            with suppress(OSError):
+                own = os.stat(f"/proc/self/ns/{kind}")
+                if (own.st_dev, own.st_ino) == (about.st_dev, about.st_ino):
+                    continue
+            self._wanted[kind] = (about.st_dev, about.st_ino)
+        self._workspace = workspace
+
+    def survivors(self) -> "tuple[list[dict[str, Any]], int]":
+        """Processes in a namespace of the sandbox.
+
+        Returns:
+            For at most 20 of them ``pid`` and ``command``; and how many processes of the host could not be looked into.
+            A process that has ended, but was not reaped, is in no namespace.
+        """
+        found: list[dict[str, Any]] = []
+        unseen = 0
+        for pid in _pids():
+            try:
+                if self._within(pid) and len(found) < _MOST:
+                    found.append({"pid": pid, "command": command(pid)})
+            except PermissionError:
+                # Of another user. An agent cannot become one: it has no privileges and can gain none.
+                unseen += 1
+            except OSError:
+                continue
+        return found, unseen
+
+    def holders(self) -> "list[dict[str, Any]]":
+        """Processes of the host that hold the workspace: an editor, a shell. They are told and never counted."""
+        found: list[dict[str, Any]] = []
+        own = os.getpid()
+        for pid in _pids():
+            if pid != own and len(found) < _MOST and (what := _holds(pid, self._workspace)):
+                found.append({"pid": pid, "command": command(pid), "what": what})
+        return found
+
+    def _within(self, pid: int) -> bool:
+        for kind, wanted in self._wanted.items():
+            about = os.stat(f"/proc/{pid}/ns/{kind}")
+            if (about.st_dev, about.st_ino) == wanted:
+                return True
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def command(pid: int) -> str:
+    """A process's command line, or its name in brackets; at most 200 characters."""
+    with suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read(800).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        if line:
+            return line[:200]
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return f"[{file.read().decode('utf-8', 'replace').strip()}]"
+    return "?"
+
+
+def _holds(pid: int, workspace: str) -> str:
+    def inside(link: str) -> bool:
+        try:
+            path = os.readlink(link)
+        except OSError:
+            return False
+        return path == workspace or path.startswith(workspace + "/")
+
+    for what in ("cwd", "root", "exe"):
+        if inside(f"/proc/{pid}/{what}"):
+            return what
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            if inside(f"/proc/{pid}/fd/{number}"):
+                return "an open file"
+    return ""
