@@ -24,12 +24,19 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 
 _NS_GET_PARENT = 0xB702
 _FS_IOC_GETFLAGS = 0x80086601
 
-_SYS_OPENAT2 = 437
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_ADD_RULE, _SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
+
+_CLONE_NEWUSER = 0x10000000
+_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV, _MOUNT_ATTR_IDMAP = 1, 2, 4, 0x100000
+_MS_PRIVATE = 1 << 18
 
 
 def _checked(result: int) -> int:
@@ -173,6 +180,66 @@ def open_inside(root: int, path: str, flags: int) -> int:
     """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     return _syscall(_SYS_OPENAT2, ctypes.c_int(root), os.fsencode(path), how, ctypes.c_size_t(len(how)))
+
+
+def open_straight(path: str, flags: int, within: int | None = None) -> int:
+    """Open ``path`` if no part of it is a symbolic link.
+
+    Args:
+        path: The path.
+        flags: As for ``open``.
+        within: An open directory that ``path`` is relative to and must not leave.
+
+    Returns:
+        A new file descriptor, closed on exec.
+
+    Raises:
+        OSError: As ``open`` would; ELOOP if a part is a symbolic link, EXDEV if it leads out of ``within``.
+    """
+    resolve = _RESOLVE_NO_SYMLINKS if within is None else _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    start = _AT_FDCWD if within is None else within
+    return _syscall(_SYS_OPENAT2, ctypes.c_int(start), os.fsencode(path), how, ctypes.c_size_t(len(how)))
+
+
+def leave_user_namespace() -> None:
+    """Enter a new user namespace, which maps no user yet."""
+    _checked(_libc.unshare(_CLONE_NEWUSER))
+
+
+def clone_mount(place: int) -> int:
+    """A mount of what an open directory or file stands for, attached nowhere, without the mounts below it.
+
+    Returns:
+        A file descriptor, closed on exec; the mount goes away with it unless ``attach_mount`` was called.
+    """
+    flags = _OPEN_TREE_CLONE | _AT_EMPTY_PATH | os.O_CLOEXEC
+    return _syscall(_SYS_OPEN_TREE, ctypes.c_int(place), b"", ctypes.c_uint(flags))
+
+
+def map_mount(mount: int, users: int, *, read_only: bool) -> None:
+    """Show a mount's files with the owners that a user namespace maps them to (``mount_setattr(2)``).
+
+    Its set-uid files and devices are without effect, and no later mount of the host comes in through it.
+
+    Args:
+        mount: From ``clone_mount``, not yet attached.
+        users: An open ``/proc/PID/ns/user``.
+        read_only: Whether nothing can be written through it.
+    """
+    attributes = _MOUNT_ATTR_IDMAP | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV
+    attributes |= _MOUNT_ATTR_RDONLY if read_only else 0
+    change = struct.pack("=QQQQ", attributes, 0, _MS_PRIVATE, users)
+    _syscall(
+        _SYS_MOUNT_SETATTR, ctypes.c_int(mount), b"", ctypes.c_uint(_AT_EMPTY_PATH), change,
+        ctypes.c_size_t(len(change)),
+    )  # fmt: skip
+
+
+def attach_mount(mount: int, place: int) -> None:
+    """Attach a mount from ``clone_mount`` to an open directory or file of this process's mount namespace."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    _syscall(_SYS_MOVE_MOUNT, ctypes.c_int(mount), b"", ctypes.c_int(place), b"", ctypes.c_uint(flags))
 
 
 _INODE_FLAGS: Sequence[tuple[int, str]] = ((0x10, "i"), (0x20, "a"))
