@@ -25,7 +25,7 @@ def weaken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Weaken]:
     def one(statement: str) -> None:
         *head, code = program()
         weak = code.replace(
-            "main()", f"from offswitch.sandboxes import kernel, warden, cgroups; {statement}; main()"
+            "main()", f"from offswitch.sandboxes import entering, kernel, warden, cgroups; {statement}; main()"
         )
         monkeypatch.setattr(starting, "_program", lambda: [*head, weak])
         starting.forget()
@@ -90,7 +90,7 @@ async def test_privileges(start: Starter, weaken: Weaken) -> None:
 
 
 async def test_what_may_be_execed_directly(start: Starter, weaken: Weaken) -> None:
-    weaken("warden._TRUSTED = ('/',)")
+    weaken("entering.TRUSTED = ('/',)")
     sandbox = await start()
     await sandbox.write_file("x", "#!/proc/self/exe\nprint('the host' + ' has been run')\n")
     await sh(sandbox, "chmod +x x")

@@ -119,7 +119,9 @@ def read(places: Places) -> "list[tuple[str, dict[str, Any] | None, bool]]":
     try:
         files = sorted(entry for entry in os.listdir(places.latches) if entry.endswith(".json"))
     except OSError as error:
-        raise Refused(f"the latches in {places.latches} cannot be read ({error.strerror}): mend that first") from None
+        raise Refused(
+            f"the latches in {places.latches} cannot be read ({error.strerror}): mend that first"
+        ) from None
     found = []
     for entry in files:
         one = _read(f"{places.latches}/{entry}")

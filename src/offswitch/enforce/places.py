@@ -69,7 +69,13 @@ def find(state: str | None = None) -> Places:
         places = Places(runtime + "/offswitch", lasting + "/offswitch")
     for folder in (places.runtime, places.lasting):
         make(folder)
-    for folder in (f"{places.runtime}/agents", places.latches, places.keys, f"{places.lasting}/logs", places.receipts):
+    for folder in (
+        f"{places.runtime}/agents",
+        places.latches,
+        places.keys,
+        f"{places.lasting}/logs",
+        places.receipts,
+    ):
         make(folder)
     return places
 
@@ -88,7 +94,9 @@ def make(folder: str) -> None:
             pass
         found = os.stat(folder, follow_symlinks=False)
     except OSError as error:
-        raise Unusable(f"{folder} cannot be made: {error.strerror}; name another folder with --state") from None
+        raise Unusable(
+            f"{folder} cannot be made: {error.strerror}; name another folder with --state"
+        ) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise Unusable(
             f"{folder} is not a folder that you alone can write to: remove it, or name another with --state"

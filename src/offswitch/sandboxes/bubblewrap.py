@@ -31,7 +31,7 @@ from inspect_ai.util._sandbox.environment import SandboxUnavailableError
 from pydantic import BaseModel
 from typing_extensions import override
 
-from offswitch.sandboxes import layout, preflight, starting, wire
+from offswitch.sandboxes import layout, preflight, starting, system, wire
 from offswitch.sandboxes.client import CLIENT, CONSOLE
 from offswitch.sandboxes.command import Command, Result
 from offswitch.sandboxes.config import HOME, BubblewrapConfig, File
@@ -78,7 +78,7 @@ class BubblewrapSandbox(SandboxEnvironment):
         self._bounds = bounds
         self._init = init
         self._root = root
-        self._outside = Outside(root, os.stat(HOME.lstrip("/"), dir_fd=root).st_uid, layout.UID)
+        self._outside = Outside(root, os.stat(HOME.lstrip("/"), dir_fd=root).st_uid, system.UID)
         self._ended: Ended | None = None
         self._closed = False
         self._lines = Console()
@@ -240,7 +240,7 @@ class BubblewrapSandbox(SandboxEnvironment):
                 os.close(file)
             if word == "ended":
                 at, code = values
-                self._ended = Ended(at, code, code == layout.TERMINATED)
+                self._ended = Ended(at, code, code == system.TERMINATED)
             elif word == "console":
                 at, line = values
                 self._lines.lines.append((at, line.decode("utf-8", "replace")))
@@ -288,9 +288,9 @@ class BubblewrapSandbox(SandboxEnvironment):
             PermissionError: It is not an executable file.
             SandboxUserUnsupportedError: ``user`` is not the agent.
         """
-        if user not in (None, layout.USER, str(layout.UID)):
+        if user not in (None, system.USER, str(system.UID)):
             raise SandboxUserUnsupportedError(
-                f"this sandbox runs commands as {layout.USER!r} only, not as {user!r}"
+                f"this sandbox runs commands as {system.USER!r} only, not as {user!r}"
             )
         data = input.encode() if isinstance(input, str) else input
         environment = {**self._environment, **(env or {})}

@@ -1,15 +1,7 @@
 """The warden: one small process a sandbox, which starts it, runs commands in it, and sees it end.
 
-It stands inside all of the sandbox's namespaces but one: the PID namespace. There it has put only its children,
-so that nothing inside can see it, signal it or trace it, while a command costs one spawn (``nsenter``
-costs three execs more). The rules that make this safe:
-
-- It is closed to tracers from before its first child, so a child that the agent can see is closed, too, until
-  it has exec'd, and so are the files open in it, which exec closes.
-- Its own program is the host's. A program that the agent may have written is therefore never exec'd directly: the
-  script ``#!/proc/self/exe`` would run the host's interpreter inside the sandbox, and leave it open to be written to
-  through ``/proc`` where it belongs to the user. What does not stand in the read-only system is run by its shell.
-- Everything that it needs is loaded before it enters; no error is formatted from files inside.
+Where it stands, and what makes that safe, is said in ``entering``; a command costs one spawn (``nsenter`` costs three
+execs more).
 """
 
 import errno
@@ -23,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from offswitch.sandboxes import identity, kernel, wire
+from offswitch.sandboxes import entering, kernel, wire
 from offswitch.sandboxes.cgroups import HEADROOM, Group
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.errors import SandboxUnavailable
@@ -42,14 +34,6 @@ _PENDING = 256 * 1024
 """Most bytes of replies that wait for a slow client."""
 _DRAINS = 64
 """Most output pipes of background processes that are read on for after their command has ended."""
-
-_NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
-
-_TRUSTED = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/")
-
-
-class _CannotStart(Exception):
-    """The sandbox did not come up; the message says why."""
 
 
 class Warden:
@@ -99,11 +83,13 @@ class Warden:
         try:
             if problem is not None:
                 raise problem
-            init, root = self._start()
+            self._machine = entering.start(self._plan["bwrap"], self._plan["arguments"])
+            self._monitor = self._machine.monitor
+            init, root = self._machine.init, self._machine.root
             self._enter()
             wire.send(self._host, ("ready", self._bounds), [init, root])
             os.close(root)
-        except (_CannotStart, SandboxUnavailable) as error:
+        except SandboxUnavailable as error:
             self._fail(str(error))
             return
         except OSError as error:
@@ -127,42 +113,14 @@ class Warden:
     # Starting
 
     def _prepare(self) -> None:
-        """Become nobody in particular: out of the host's groups, files, keys and reach."""
-        kernel.die_with(self._keeper)
-        os.setsid()
-        kernel.rename("sh")
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        line, null = self._keeper_line.detach(), os.open(os.devnull, os.O_RDWR)
-        for target in (0, 1, 2):
-            os.dup2(null, target)
-        low = os.dup2(line, 3, inheritable=False) if line != 3 else line
-        for file in map(int, os.listdir("/proc/self/fd")):
-            if file > low:
-                with suppress(OSError):
-                    os.close(file)
-        self._keeper_line = socket.socket(fileno=low)
-        if self._group is not None:
-            self._group.enter()
-        # The kernel, when the host is out of memory, is to take the sandbox and not the host.
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-            score.write("1000")
-        os.umask(0o022)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if identity.needed():
-            uid, self._claim = identity.claim()
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-        kernel.leave_keyrings()
-        kernel.close_to_tracers()
-        kernel.die_with(self._keeper)
+        keep = self._keeper_line.fileno()
+        self._claim = entering.become_nobody(self._keeper, (keep,), self._group)
 
     def _limit(self) -> None:
         """Set the resource limits, which every command inherits."""
         # Processes are counted within the user namespace; the init and the warden are counted, too.
-        self._processes = _at_most(resource.RLIMIT_NPROC, self._plan["pids"] + 2)
-        self._most = _at_most(resource.RLIMIT_NPROC, self._processes + HEADROOM)
+        self._processes = entering.at_most(resource.RLIMIT_NPROC, self._plan["pids"] + 2)
+        self._most = entering.at_most(resource.RLIMIT_NPROC, self._processes + HEADROOM)
         limits = {
             resource.RLIMIT_FSIZE: self._plan["file_size"],
             resource.RLIMIT_NOFILE: 4096,
@@ -172,87 +130,22 @@ class Warden:
             limits[resource.RLIMIT_DATA] = self._plan["memory"]
             self._bounds["memory"] = "RLIMIT_DATA, for each process and not for all together"
         for which, limit in limits.items():
-            resource.setrlimit(which, (_at_most(which, limit),) * 2)
+            resource.setrlimit(which, (entering.at_most(which, limit),) * 2)
         resource.setrlimit(resource.RLIMIT_NPROC, (self._processes, self._most))
-
-    def _start(self) -> tuple[int, int]:
-        """Start bubblewrap and wait for the init's sign of life.
-
-        Returns:
-            A pidfd of the init, and its root directory.
-        """
-        ours, theirs = socket.socketpair()
-        ready, up = os.pipe2(os.O_CLOEXEC)
-        info, tell = os.pipe2(os.O_CLOEXEC)
-        errors, complain = os.pipe2(os.O_CLOEXEC)
-        os.set_inheritable(tell, True)
-        contents: list[int] = []
-        arguments = [self._plan["bwrap"], "--info-fd", str(tell)]
-        for argument in self._plan["arguments"]:
-            if isinstance(argument, bytes):
-                contents.append(wire.in_memory(argument, inheritable=True))
-                argument = str(contents[-1])
-            arguments.append(argument)
-        warden = os.getpid()
-        self._monitor = os.fork()
-        if self._monitor == 0:
-            try:
-                # From before bubblewrap's first instruction; its own --die-with-parent comes later.
-                kernel.die_with(warden)
-                for file, target in ((theirs.fileno(), 0), (up, 1), (complain, 2)):
-                    os.dup2(file, target)
-                os.execve(arguments[0], arguments, {})  # noqa: S606
-            finally:
-                os._exit(127)
-        theirs.close()
-        for file in (up, tell, complain, *contents):
-            os.close(file)
-        with os.fdopen(info, "rb") as told, os.fdopen(ready, "rb") as sign, os.fdopen(errors, "rb") as said:
-            about = told.read()
-            if sign.readline() != b"up\n":
-                why = said.read(2000).decode("utf-8", "replace").strip().splitlines()
-                raise _CannotStart("bubblewrap: " + (why[-1] if why else "the sandbox ended as it started"))
-        # The rest of this JSON is not wanted, nor is a parser's memory.
-        pid = int(about.partition(b'"child-pid":')[2].partition(b",")[0].strip(b" \n}"))
-        # A directory of /proc stands for one process for ever, where a pid may be given to another. Nothing of
-        # the agent runs yet, so the init, which has just answered, is still this process.
-        directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        init = os.pidfd_open(pid)
-        inner = os.open("ns/user", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-        self._namespaces = [
-            kernel.parent_namespace(inner),
-            *(os.open("ns/" + name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory) for name in _NAMESPACES),
-            inner,
-        ]
-        root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-        os.close(directory)
-        self._leash = ours
-        return init, root
 
     def _enter(self) -> None:
         """Enter the sandbox, furnish it, and give up what was needed for that."""
-        outer, *others, inner = self._namespaces
-        # With --disable-userns there are two user namespaces: the outer one owns all others, the inner one is where the
-        # agent lives, so that it owns nothing.
-        kernel.enter_namespace(outer)
-        for namespace in others:
-            kernel.enter_namespace(namespace)
-        os.chdir("/")
+        self._machine.enter_outer()
         for place in self._plan["tmpfs"]:
             kernel.change_tmpfs(place, f"nr_inodes={self._plan['inodes']}")
         self._make_channels()
-        kernel.enter_namespace(inner)
-        for namespace in self._namespaces:
-            os.close(namespace)
+        self._machine.enter_inner()
         self._limit()
-        kernel.give_up_privileges()
-        if kernel.guard_outer_processes():
+        if entering.give_up_everything(self._keeper):
             self._bounds["tracing"] = "Landlock"
-        kernel.close_to_tracers()
-        kernel.die_with(self._keeper)
         self._watch(os.pidfd_open(self._monitor), self._machine_ended)
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self._shell = _without_links("/bin/sh")
+        self._shell = entering.without_links("/bin/sh")
 
     def _make_channels(self) -> None:
         """Make the console and the request channel: pipes with names, in a directory that nobody can change.
@@ -486,9 +379,9 @@ class Warden:
                 os.chdir(directory)
             except OSError as error:
                 raise OSError(error.errno, "", "cwd") from None
-        program = _find(argv[0], environment.get("PATH", ""))
+        program = entering.find_program(argv[0], environment.get("PATH", ""))
         try:
-            if (plain := _without_links(program)).startswith(_TRUSTED):
+            if (plain := entering.without_links(program)).startswith(entering.TRUSTED):
                 try:
                     return self._spawn(plain, argv, environment, line, targets)
                 except OSError as error:
@@ -585,64 +478,6 @@ class _Allowance:
             self._started, self._used = now, 0
         self._used += amount
         return self._used <= self._rate
-
-
-def _at_most(which: int, limit: int) -> int:
-    hard = resource.getrlimit(which)[1]
-    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-
-
-def _find(name: str, path: str) -> str:
-    """The program that ``name`` stands for, as a shell would find it.
-
-    Raises:
-        OSError: There is none (ENOENT), or it cannot be run (EACCES).
-    """
-    places = [name] if "/" in name else [os.path.join(place or ".", name) for place in path.split(":")]
-    number = errno.ENOENT
-    for place in places:
-        try:
-            mode = os.stat(place).st_mode
-        except OSError as error:
-            if error.errno == errno.EACCES:
-                number = errno.EACCES
-            continue
-        if stat.S_ISREG(mode) and os.access(place, os.X_OK):
-            return place
-        number = errno.EACCES
-    raise OSError(number, "")
-
-
-def _without_links(path: str) -> str:
-    """An absolute path with every symlink resolved, within the kernel's bound on them; "" for a relative one.
-
-    Not ``os.path.realpath``, which links that the agent has laid could keep busy for ever.
-    """
-    if not path.startswith("/"):
-        return ""
-    rest, done, links = path.split("/")[::-1], "/", 0
-    while rest:
-        part = rest.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            done = os.path.dirname(done)
-            continue
-        step = os.path.join(done, part)
-        try:
-            target = os.readlink(step)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            done = step
-            continue
-        links += 1
-        if links > 40:
-            raise OSError(errno.ELOOP, "")
-        if target.startswith("/"):
-            done = "/"
-        rest += target.split("/")[::-1]
-    return done
 
 
 def _read(path: str, limit: int, out: int) -> None:
