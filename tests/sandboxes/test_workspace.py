@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from offswitch.sandboxes import identity, kernel, workspace
+from offswitch.sandboxes import identity, kernel, seccomp, wire, workspace
 from offswitch.sandboxes.errors import SandboxUnavailable
 
 Mounts = list[tuple[int, str]]  # from workspace.idmapped, and where to attach it
@@ -84,9 +85,11 @@ def owner(folder: Path) -> tuple[int, int]:
 
 
 def agent(
-    folder: Path, uid: int, make: Callable[[Path, int], Mounts], script: str
+    folder: Path, uid: int, make: Callable[[Path, int], Mounts], script: str, filtered: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run a script as a claimed user in bubblewrap, with the workspace attached from outside before it begins."""
+    everything = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)  # BPF_RET, SECCOMP_RET_ALLOW
+    filtering = wire.in_memory(seccomp.program() if filtered else everything, inheritable=True)
     info, say_info = os.pipe()
     wait, go = os.pipe()
     ready, say_ready = os.pipe()
@@ -95,11 +98,11 @@ def agent(
         "--uid", "1000", "--gid", "1000", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
         "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
         "--tmpfs", "/tmp", "--dir", "/workspace", "--remount-ro", "/",
-        "--info-fd", str(say_info), "--",
+        "--info-fd", str(say_info), "--seccomp", str(filtering), "--",
         "/bin/bash", "-c", f"echo >&{say_ready}; read _ <&{wait}; cd /workspace; exec /bin/sh -c \"$0\"", script,
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, pass_fds=(say_info, wait, say_ready), user=uid, group=uid, extra_groups=[],
+        command, pass_fds=(say_info, wait, say_ready, filtering), user=uid, group=uid, extra_groups=[],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/",
         env={"HOME": "/tmp", "PATH": "/usr/bin", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
              "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"},
@@ -107,6 +110,7 @@ def agent(
     os.close(say_info)
     os.close(wait)
     os.close(say_ready)
+    os.close(filtering)
     try:
         with os.fdopen(info, "rb") as text:
             pid = json.loads(text.read())["child-pid"]
@@ -181,6 +185,18 @@ def test_a_set_uid_program_has_no_effect_in_the_workspace(folder: Path, uid: int
     (folder / "id").chmod(0o4755)
     assert "65534" not in agent(folder, uid, mapped, "./id -u").stdout
     assert agent(folder, uid, mapped, "./id -u").stdout.strip() == "1000"
+
+
+@needs_root
+def test_no_set_uid_program_of_the_disk_owners_can_be_made(folder: Path, uid: int) -> None:
+    script = "cp /usr/bin/id made; chmod 4755 made; chmod 2755 made; chmod 755 made"
+    # The filter is the control: without it root gets a set-uid program that an agent wrote.
+    assert agent(folder, uid, mapped, script.replace("; chmod 2755 made; chmod 755 made", "")).returncode == 0
+    assert ((folder / "made").stat().st_uid, (folder / "made").stat().st_mode & 0o6000) == (0, 0o4000)
+    (folder / "made").unlink()
+    ended = agent(folder, uid, mapped, script, filtered=True)
+    assert (ended.returncode, ended.stdout.count("not permitted")) == (0, 2)
+    assert ((folder / "made").stat().st_uid, (folder / "made").stat().st_mode & 0o7777) == (0, 0o755)
 
 
 @needs_root
