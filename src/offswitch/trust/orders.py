@@ -265,7 +265,7 @@ def _check_fields(fields: dict[str, object]) -> None:
         if len(digest) != 64 or digest.strip("0123456789abcdef"):
             raise ValueError("the order's digest is not a SHA-256 in 64 lower-case hex digits")
     elif digest:
-        raise ValueError(f"a {action} has no digest")
+        raise ValueError(f"the order to {action} has a digest, which only one of a policy has")
     issued = _integer(fields, "issued", 0, canonical.LARGEST)
     if not 0 < _integer(fields, "expires", 0, canonical.LARGEST) - issued <= LONGEST_LIFE_MS:
         raise ValueError("the order expires before it was issued, or more than 24 hours after")
