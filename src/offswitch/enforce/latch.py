@@ -11,6 +11,7 @@ cannot be read is refused, for it may be the latch of what is about to start.
 import fcntl
 import json
 import os
+import time
 from contextlib import suppress
 
 from offswitch.enforce.places import Places
@@ -23,6 +24,8 @@ SIZE = 4096
 """Bytes of a latch's file: set aside at the start, and written over in place."""
 
 _REASON = 1000
+_ENDING = 6.0
+"""Seconds that a reset waits for the supervisor of what was stopped to end."""
 
 
 class Refused(Exception):
@@ -137,8 +140,13 @@ def clear(places: Places, name: str) -> None:
         Refused: There is none, or its agent runs.
         OSError: It cannot be removed.
     """
+    end = time.monotonic() + _ENDING
     with _Turn(places):
         found = _read(f"{places.latches}/{name}.json")
+        while found and found[1] and found[0] and found[0]["state"] == "stopped" and time.monotonic() < end:
+            # Stopped, and still looked after: that ends within seconds.
+            time.sleep(0.05)
+            found = _read(f"{places.latches}/{name}.json")
         if found is None:
             raise Refused(f"{name} is not latched: nothing to reset")
         if found[1]:

@@ -19,7 +19,7 @@ import anyio
 from inspect_ai.util import SandboxEnvironment
 from inspect_ai.util import subprocess as run
 
-from offswitch.sandboxes.layout import TERMINATED
+from offswitch.sandboxes.system import TERMINATED
 from offswitch.sandboxes.machine import Console, Ended, Kind, PathState, ProcessState
 
 _POLL = 0.2

@@ -98,6 +98,10 @@ class PrivateKey:
         self.public = PublicKey(self._key.public_key().public_bytes_raw())
         self.id = self.public.id
 
+    def raw(self) -> bytes:
+        """The 32 bytes of the key, for another process of the same host."""
+        return self._key.private_bytes_raw()
+
     def sign(self, message: bytes) -> bytes:
         """The signature over a message, 64 bytes."""
         return self._key.sign(message)

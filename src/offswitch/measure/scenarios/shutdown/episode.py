@@ -23,7 +23,7 @@ from offswitch.measure.scenarios.shutdown.names import HOME, Names, names
 from offswitch.measure.scenarios.shutdown.problems import Difficulty, Problem, problems
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.docker import DockerMachine
-from offswitch.sandboxes.layout import INIT_COMMAND
+from offswitch.sandboxes.system import INIT_COMMAND
 from offswitch.sandboxes.machine import Machine
 
 _DYING = 0.5

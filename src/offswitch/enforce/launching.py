@@ -1,0 +1,147 @@
+"""Starting a supervisor: a process of its own, with the standard library, this package and the keys' library alone."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from offswitch.enforce.places import Places, Unusable, make
+from offswitch.sandboxes import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LARGEST = 64 * 1024
+
+
+class NotStarted(Exception):
+    """The agent was not started: one line that says what to do, and an exit code."""
+
+    def __init__(self, line: str, code: int = 125) -> None:
+        super().__init__(line)
+        self.line = line
+        self.code = code
+
+
+class Running:
+    """An agent that was started.
+
+    Attributes:
+        name: Its name.
+        run: The id of this run.
+        supervisor: Its supervisor's pid.
+        stream: In the foreground, the socket of its streams (see ``supervisor.scribe``); else None.
+        tether: In the foreground, the socket whose end is a hang-up; else None.
+    """
+
+    def __init__(
+        self, name: str, run: str, supervisor: int, stream: socket.socket | None, tether: socket.socket | None
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.supervisor = supervisor
+        self.stream = stream
+        self.tether = tether
+
+    def wait(self) -> "dict[str, Any]":
+        """Wait until it has ended.
+
+        Returns:
+            ``code`` (exit status, None if it was stopped), ``stopped``, ``reason``, ``dead``. A supervisor that is
+            lost has its guard, which stops the agent: then the death was not observed here.
+        """
+        assert self.tether is not None
+        data = b""
+        try:
+            data = self.tether.recv(_LARGEST)
+        except OSError:
+            pass
+        if not data:
+            return {"code": None, "stopped": True, "reason": "its supervisor was lost", "dead": False}
+        ended: dict[str, Any] = json.loads(data)["ended"]
+        return ended
+
+
+def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, tether: bool = True) -> Running:
+    """Start an agent under a supervisor of its own.
+
+    Args:
+        plan: ``name``, ``argv``, ``environment``, ``workspace`` (real path), ``read`` (real paths), ``memory`` (bytes),
+            ``pids``, ``lease_s``, ``lease_max_s`` (None for none), ``sandbox`` (kind), ``options`` (the kind's), ``hosts``,
+            ``proxy`` (port inside, None without hosts), ``trusted`` (key ids), ``own`` (those of them that a policy cannot take away),
+            ``needed`` (action to number of keys), ``interrupt``, ``policy`` (the policy itself, None without).
+        places: Where state lies.
+        terminal: Whether the agent's streams are one terminal.
+        tether: Whether the agent ends with the caller (the foreground); else it is detached.
+
+    Raises:
+        NotStarted: It could not be started; nothing is left of it.
+    """
+    plan = {
+        **plan, "run": os.urandom(16).hex(), "terminal": terminal, "detached": not tether, "home": "/tmp/home", "site": _site(),
+    }  # fmt: skip
+    plan["environment"] = {
+        "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "PATH": "/usr/local/bin:/usr/bin:/bin", "SHELL": "/bin/bash",
+        "TMPDIR": "/tmp", **plan["environment"],
+    }  # fmt: skip
+    line, theirs = wire.pair()
+    stream, scribe = wire.pair() if tether else (None, None)
+    try:
+        make(places.logs(plan["name"]))
+        errors = os.open(
+            places.logs(plan["name"]) + "/errors",
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW,
+            0o600,
+        )
+    except (OSError, Unusable) as error:
+        raise NotStarted(f"the state cannot be written: {error}") from None
+    try:
+        process = subprocess.Popen(
+            _program(), stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=errors,
+            env={}, cwd="/", start_new_session=True,
+        )  # fmt: skip
+    finally:
+        os.close(errors)
+        theirs.close()
+    wire.send(line, (plan, places.runtime, places.lasting), [scribe.fileno()] if scribe is not None else [])
+    if scribe is not None:
+        scribe.close()
+    try:
+        data = line.recv(_LARGEST)
+    except OSError:
+        data = b""
+    if not data:
+        process.wait()
+        raise NotStarted(_last_line(places, plan["name"]))
+    answer = json.loads(data)
+    if not answer["ok"]:
+        line.close()
+        process.wait()
+        raise NotStarted(answer["why"], answer["code"])
+    if not tether:
+        line.close()
+    # Its end is of no interest here: who is lost is told on the tether.
+    process.returncode = 0
+    return Running(plan["name"], answer["run"], answer["supervisor"], stream, line if tether else None)
+
+
+def _program() -> list[str]:
+    source = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {source!r}); from offswitch.enforce.supervisor.main import main; main()"
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+def _site() -> list[str]:
+    """Where the installed libraries lie; nothing of the current folder or of PYTHONPATH's other places."""
+    return [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
+
+
+def _last_line(places: Places, name: str) -> str:
+    try:
+        lines = Path(places.logs(name), "errors").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return "the supervisor was lost as it started" + (f": {lines[-1]}" if lines else "")

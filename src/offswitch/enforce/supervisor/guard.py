@@ -1,0 +1,271 @@
+"""The guard: the process beside a supervisor that observes death, and that kills when the supervisor is lost.
+
+It is told what to kill before the agent starts, and from then on expects a heartbeat. When the supervisor ends (its
+socket closes) or falls silent (SIGSTOP, a hang), the guard kills, observes, says so in a receipt of its own, clears away and
+ends: it outlives the supervisor by just long enough. It holds the lease's end too, so that a supervisor that still
+beats but does not stop the agent in time is not trusted either.
+"""
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+
+from offswitch.enforce.latch import Latch
+from offswitch.enforce.places import Places
+from offswitch.enforce.supervisor.accounts import describe
+from offswitch.enforce.supervisor.killing import Killer
+from offswitch.enforce.supervisor.loop import Loop, Pulse, boottime
+from offswitch.enforce.supervisor.observing import NAMESPACES, Observer
+from offswitch.sandboxes import wire
+from offswitch.sandboxes.cgroups import Cgroups, Group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SETTLE = 2.0
+"""Seconds for which a dead sandbox is still looked at, for something that starts again in it."""
+_LOOKS = 0.2
+_LATE = 1.0
+"""Seconds that the supervisor may take to act on the end of a lease."""
+_HELP = 0.05
+"""Seconds after which an observer that still sees life kills as well."""
+_GIVE_UP = 60.0
+"""Seconds for which a guard alone goes on killing what does not die, before it leaves it to what it has set going."""
+
+
+class Guard:
+    """See the module.
+
+    Args:
+        line: Socket to the supervisor.
+        supervisor: The supervisor's pid.
+        killer: What to kill, as far as it is known.
+        group: The control group, to be removed.
+        cgroups: Where it was made.
+        places: Where the state lies.
+        plan: The supervisor's plan.
+        latch: The run's latch.
+    """
+
+    def __init__(
+        self,
+        line: socket.socket,
+        supervisor: int,
+        killer: Killer,
+        group: Group | None,
+        cgroups: Cgroups,
+        places: Places,
+        plan: "dict[str, Any]",
+        latch: Latch,
+    ) -> None:
+        self._line = line
+        self._supervisor = os.pidfd_open(supervisor)
+        self._killer = killer
+        self._group = group
+        self._cgroups = cgroups
+        self._places = places
+        self._plan = plan
+        self._latch = latch
+        self._key = b""
+        self._armed = False
+        self._observer: Observer | None = None
+        self._pulse = Pulse()
+        self._loop = Loop(self._tick)
+        self._lease = 0.0
+        self._promises: dict[str, str] = {}
+        self._killed: int | None = None
+
+    def run(self) -> None:
+        """Live as long as the supervisor, and a little longer if need be."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # A stop of this whole group is the supervisor's to answer.
+            signal.signal(number, signal.SIG_IGN)
+        self._loop.watch(self._line.fileno(), self._hear)
+        self._loop.run()
+        _reap()
+        os._exit(0)
+
+    def _hear(self) -> None:
+        try:
+            message = wire.receive(self._line)
+        except OSError:
+            message = None
+        if message is None:
+            if not self._armed:
+                # A start that failed, and was cleared away; or a supervisor lost as it started.
+                self._killer.kill()
+                self._loop.over = True
+                return
+            self._alone("its supervisor was lost")
+            return
+        self._pulse.felt()
+        (word, *values), files = message
+        if word == "beat":
+            self._lease = values[0]
+            self._answer(("beat",))
+        elif word == "charge":
+            self._armed = True
+            words, self._promises, self._key = values
+            self._killer.init, *rest = files
+            held = dict(zip(words, rest, strict=True))
+            self._observer = Observer(
+                {name: file for name, file in held.items() if name in NAMESPACES}, self._plan["workspace"]
+            )
+            self._answer(("charged",))
+        elif word == "observe":
+            self._answer(("dead", *self._observe(values[0])))
+        elif word == "settle":
+            self._answer(("settled", *self._settle()))
+        elif word == "over":
+            self._loop.over = True
+
+    def _answer(self, value: object) -> None:
+        with suppress(OSError):
+            wire.send(self._line, value)
+
+    def _tick(self) -> None:
+        if self._pulse.lost():
+            self._alone("its supervisor gave no sign of life")
+        elif self._lease and boottime() > self._lease + _LATE:
+            self._alone("its lease ended and its supervisor let it run")
+
+    # Observing
+
+    def _observe(self, patience: float) -> "tuple[bool, int, list[Any], list[Any], list[Any]]":
+        """Wait until the agent is seen to be dead.
+
+        Args:
+            patience: Seconds.
+
+        Returns:
+            Whether it is, when that was seen (monotonic ns), which observers said so, survivors, and processes of the
+            host that hold the workspace.
+        """
+        began = time.monotonic()
+        deadline = began + patience
+        poll = select.poll()
+        if self._killer.events is not None:
+            poll.register(self._killer.events, select.POLLPRI)
+        if self._killer.init is not None:
+            poll.register(self._killer.init, select.POLLIN)
+        while True:
+            said, at = self._gone()
+            if said:
+                # Nothing of it that the kernel knows of is left; now look whether anything is that it does not count.
+                survivors, unseen = self._observer.survivors() if self._observer is not None else ([], 0)
+                how = "no process in a namespace of the sandbox" + (
+                    f" ({unseen} of other users not looked into)" if unseen else ""
+                )
+                if not survivors:
+                    said.append({"who": "guard", "how": how, "at_monotonic_ns": time.monotonic_ns()})
+                    return True, at, said, [], self._observer.holders() if self._observer else []
+            if time.monotonic() > deadline:
+                survivors, _ = self._observer.survivors() if self._observer is not None else ([], 0)
+                return False, 0, [], survivors, []
+            if time.monotonic() > began + _HELP:
+                self._killer.kill()
+            _reap()
+            poll.poll(5)
+
+    def _gone(self) -> "tuple[list[dict[str, Any]], int]":
+        """Which observers see no life, empty unless all do; and when."""
+        said = []
+        populated = self._killer.populated()
+        if populated:
+            return [], 0
+        at = time.monotonic_ns()
+        if populated is False:
+            said.append({"who": "guard", "how": "control group not populated", "at_monotonic_ns": at})
+        if self._killer.init is not None:
+            gone = select.poll()
+            gone.register(self._killer.init, select.POLLIN)
+            if not gone.poll(0):
+                return [], 0
+            at = time.monotonic_ns()
+            said.append({"who": "guard", "how": "init of the sandbox ended", "at_monotonic_ns": at})
+        return said, at
+
+    def _settle(self) -> "tuple[int, list[Any]]":
+        """Go on looking for a while; how often, and what was seen."""
+        looks, seen = 0, []
+        end = time.monotonic() + SETTLE
+        while time.monotonic() < end:
+            poll = select.poll()
+            poll.register(self._line, select.POLLIN)
+            if poll.poll(_LOOKS * 1000):
+                message = wire.receive(self._line)
+                if message is None:
+                    break
+                if message[0][0] == "beat":
+                    self._pulse.felt()
+                    self._answer(("beat",))
+                continue
+            looks += 1
+            found = self._observer.survivors()[0] if self._observer is not None else []
+            if found or self._killer.populated():
+                self._killer.kill()
+                seen += found or [{"pid": 0, "command": "?"}]
+        return looks, seen[:20]
+
+    # Alone
+
+    def _alone(self, why: str) -> None:
+        """The supervisor is lost: kill, and do what it would have done."""
+        lost = time.monotonic_ns()
+        tasks = self._killer.tasks()
+        killed = self._killer.kill()
+        # One that is stopped or hangs would come back to find its work done, and clients wait for it.
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
+        self._loop.over = True
+        dead = self._observe(_GIVE_UP)
+        with suppress(OSError):
+            self._latch.trip(why, int(time.time() * 1000))
+        if not dead[0]:
+            return
+        try:
+            self._sign(why, lost, killed, tasks, dead)
+        except (OSError, ImportError, ValueError):
+            pass  # The agent is dead and latched; what is missing is the account of it.
+        self._clear()
+
+    def _sign(self, why: str, lost: int, killed: int, tasks: int | None, dead: "tuple[Any, ...]") -> None:
+        sys.path += self._plan["site"]
+        from offswitch.trust import keys, receipts
+
+        receipt = describe(
+            self._plan,
+            self._promises,
+            {"origin": "guard", "reason": why},
+            lost,
+            killed,
+            tasks,
+            dead,
+            latch="disk",
+        )
+        envelope = receipts.sign(receipt, keys.PrivateKey(self._key))
+        path = f"{self._places.receipts}/{self._plan['name']}-{self._plan['run']}.jsonl"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.write(file, json.dumps(envelope).encode() + b"\n")
+        os.close(file)
+
+    def _clear(self) -> None:
+        end = time.monotonic() + 5.0
+        while self._group is not None and not self._group.remove() and time.monotonic() < end:
+            time.sleep(0.01)
+        self._cgroups.close()
+        shutil.rmtree(self._places.agent(self._plan["name"]), ignore_errors=True)
+
+
+def _reap() -> None:
+    """Reap what was orphaned by the supervisor's end."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
