@@ -5,6 +5,9 @@ from types import FrameType
 
 FINDING = 1
 USAGE = 2
+NOT_DEAD = 3
+STOPPED = 124
+NOT_STARTED = 125
 
 _received = signal.SIGINT
 
@@ -13,7 +16,8 @@ class Stop(Exception):
     """End the command with an exit code and, where there is something to say, one line.
 
     Args:
-        code: 1 for a finding, 2 for usage or environment, 128 and the signal's number when interrupted.
+        code: 1 for a finding, 2 for usage or environment, 3 if death was not observed, 124 of an agent that was
+            stopped, 125 of one that could not be started, 128 and the signal's number when interrupted.
         line: What to do about it.
     """
 

@@ -49,7 +49,7 @@ def plan(
     pids: int | None = None,
     policy: "Mapping[str, Any] | None" = None,
     policy_file: str | None = None,
-    policy_digest: str = "",
+    own: str = "",
     read: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     passed: Iterable[str] = (),
@@ -69,7 +69,7 @@ def plan(
         pids: Processes and threads. None for the policy's, or 512.
         policy: As ``policy.load`` returns; its limits bound what is asked for. None for no policy.
         policy_file: Where it was read from.
-        policy_digest: Its ``policy.digest``.
+        own: Id of the operator's own key, which no policy can keep from stopping.
         read: Further folders and files that the agent may read.
         environment: Variables of the agent.
         passed: Names of variables of our own environment that it gets too.
@@ -111,11 +111,12 @@ def plan(
         "options": dict(options or {}),
         "hosts": hosts,
         "proxy": PROXY if hosts else None,
-        "trusted": list(keys["trusted"]),
+        "trusted": list(dict.fromkeys([*keys["trusted"], *([own] if own else [])])),
+        "own": [own] if own else [],
         "needed": dict(keys["needed"]),
         "interrupt": rules.get("interrupt", ""),
         "detached": detached,
-        "policy_digest": policy_digest,
+        "policy": None if policy is None else dict(policy),
     }
     # Another root file system has programs of its own, which cannot be looked up here.
     shared_root = sandbox == "bubblewrap"

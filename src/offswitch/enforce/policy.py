@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import yaml
 
 from offswitch.enforce import amounts
+from offswitch.enforce.hosts import Hosts
+from offswitch.trust import canonical
 
 LARGEST = 1 << 20
 """Bytes of the largest file that is read."""
@@ -25,7 +27,8 @@ _DEEPEST = 8  # the fields nest 3 deep
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {"str": "text", "int": "a number", "float": "a number", "bool": "true or false", "null": "nothing"}
 _HOST = re.compile(
-    r"(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*(?::[1-9][0-9]{0,4})?"
+    r"(?:(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])"
+    r"(?::[1-9][0-9]{0,4})?"
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"ed25519:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
@@ -82,9 +85,8 @@ def parse(data: bytes, path: str = "policy.yaml") -> dict[str, Any]:
 
 
 def digest(policy: dict[str, Any]) -> str:
-    """SHA-256 of a policy, in hex: what an order to adopt it names."""
-    text = json.dumps(policy, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 of a policy's canonical JSON, in hex: what an order to adopt it names."""
+    return hashlib.sha256(canonical.encode(policy)).hexdigest()
 
 
 class _Reader:
@@ -230,10 +232,10 @@ class _Reader:
             each = "a host: write a name in lower case such as api.example.org, *.example.org or api.example.org:8443"
             hosts = self._texts(fields["hosts"], "network hosts", each, 256, _HOST, 260)
             for host, entry in zip(hosts, self._list(fields["hosts"], "network hosts", 256), strict=True):
-                if int(host.partition(":")[2] or 0) > 65535:
-                    self._refuse(
-                        _line(entry), f"the port of {host} is above 65535: write a port that there is"
-                    )
+                try:
+                    Hosts([host])
+                except ValueError as error:
+                    self._refuse(_line(entry), str(error))
         return {"hosts": hosts}
 
     def _read(self, node: yaml.Node) -> list[str]:

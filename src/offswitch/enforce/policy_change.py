@@ -1,7 +1,10 @@
 """What a new policy allows that the policy in force does not: whether a change needs the keys for loosening.
 
-Works on the plain dictionaries that ``policy.load`` returns, and imports nothing: it runs in the supervisor.
+Works on the plain dictionaries that ``policy.load`` returns, and imports next to nothing: it runs in the supervisor.
 """
+
+from offswitch.enforce.hosts import _PORTS as PORTS
+from offswitch.enforce.hosts import authority
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +20,15 @@ def looser(new: "dict[str, Any]", old: "dict[str, Any]") -> list[str]:
 
     Returns:
         One short line for each thing that is loosened; empty if the new policy is as strict or stricter.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: One of them is not such a dictionary.
     """
+    known_ways = [way for host in old["network"]["hosts"] for way in _ways(host)]
     found = [
         f"network host {host}"
         for host in new["network"]["hosts"]
-        if not any(_covers(known, host) for known in old["network"]["hosts"])
+        if not all(any(_covers(known, way) for known in known_ways) for way in _ways(host))
     ]
     found += [
         f"reading {path}"
@@ -50,14 +57,16 @@ def looser(new: "dict[str, Any]", old: "dict[str, Any]") -> list[str]:
     return found
 
 
-def _covers(known: str, host: str) -> bool:
-    """Whether an allowed ``host``, ``host:port`` or ``*.domain`` also allows another."""
-    known_name, _, known_port = known.partition(":")
-    name, _, port = host.partition(":")
-    if known_port and known_port != port:
-        return False
-    if known_name.startswith("*."):
-        return name == known_name or (
-            name.removeprefix("*").endswith(known_name[1:]) and name != known_name[2:]
-        )
-    return name == known_name
+def _ways(entry: str) -> list[tuple[bool, str, int]]:
+    """Each way out that an entry allows: whether it is every name below, the host, the port."""
+    below = entry.startswith("*.")
+    found = authority(entry.removeprefix("*."), 0)
+    if found is None:
+        raise ValueError(f"{entry!r} is not a host")
+    return [(below, found[0], port) for port in ((found[1],) if found[1] else PORTS)]
+
+
+def _covers(known: tuple[bool, str, int], way: tuple[bool, str, int]) -> bool:
+    if known == way:
+        return True
+    return known[0] and known[2] == way[2] and way[1].endswith("." + known[1])

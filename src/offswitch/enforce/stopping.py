@@ -1,0 +1,237 @@
+"""Ordering stops: to one agent or to all at once, signed where that can be done, and as the local owner where not."""
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from offswitch.enforce import control, ordering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from offswitch.enforce.places import Places
+
+PATIENCE = 30.0
+"""Seconds for which an answer is waited for, beyond the grace."""
+_SETTLE = 10.0
+"""Seconds more where the end of the re-spawn probe is waited for as well."""
+_LEFT = 10.0
+"""Seconds that the guard of a lost supervisor is given to kill, to observe and to write its receipt."""
+_PAUSE = 0.02
+
+LONGEST_GRACE = 3600.0
+"""Seconds of the longest grace that an order can give."""
+
+
+class Stopped:
+    """How a stop of one agent went.
+
+    Attributes:
+        name: The agent's name.
+        dead: Whether its death was observed.
+        known: Whether there was such an agent at all.
+        receipt: Envelope of the receipt, if there is one.
+        line: What else there is to say, in one line; "" if the receipt says it all.
+        notes: Lines on how the order was given, where that was not as usual.
+    """
+
+    __slots__ = ("dead", "known", "line", "name", "notes", "receipt")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dead = False
+        self.known = True
+        self.receipt: Any = None
+        self.line = ""
+        self.notes: list[str] = []
+
+
+def stop(
+    places: "Places",
+    names: Iterable[str],
+    *,
+    category: int = 0,
+    grace: float = 5.0,
+    reason: str = "",
+    settle: bool = False,
+    keys: Sequence[str] = (),
+    each: Callable[[Stopped], object] | None = None,
+    envelope: "Any" = None,
+) -> list[Stopped]:
+    """Stop agents, all at once, and wait until their death was observed or nobody can say.
+
+    Args:
+        places: The operator's places.
+        names: The agents.
+        category: 0 cuts at once; 1 tells the agent and waits for the grace first.
+        grace: Seconds, for category 1; at most an hour.
+        reason: In the operator's words, for the latch and the receipt.
+        settle: Whether to wait for the end of the re-spawn probe too.
+        keys: Key files to sign with; none for the operator's own key, which is made on first use.
+        each: Called with each as soon as it is known how it went.
+        envelope: An order that has been signed already, for the one agent in ``names``.
+
+    Returns:
+        How each went, in the order of ``names``.
+    """
+    orders = [_Order(places, name, category, grace, reason, settle, keys, envelope) for name in names]
+    # All connections first: that an agent is not there is known before a key is read.
+    for order in orders:
+        order.connect()
+    for order in orders:
+        order.give()
+    said: set[str] = set()
+    deadline = time.monotonic() + PATIENCE + (grace if category else 0.0) + (_SETTLE if settle else 0.0)
+    while True:
+        for order in orders:
+            if order.over and order.stopped.name not in said:
+                said.add(order.stopped.name)
+                if each is not None:
+                    each(order.stopped)
+        left = deadline - time.monotonic()
+        if left <= 0 or all(order.over for order in orders):
+            break
+        poll = select.poll()
+        waiting = {order.line.fileno(): order for order in orders if order.line is not None}
+        for number in waiting:
+            poll.register(number, select.POLLIN)
+        lost = [order for order in orders if order.line is None and not order.over]
+        for number, _ in poll.poll((min(left, _PAUSE) if lost else left) * 1000):
+            waiting[number].hear()
+        for order in lost:
+            order.look()
+    for order in orders:
+        if not order.over:
+            order.give_up()
+            if each is not None:
+                each(order.stopped)
+    return [order.stopped for order in orders]
+
+
+class _Order:
+    """The order to one agent, and what comes of it."""
+
+    def __init__(
+        self,
+        places: "Places",
+        name: str,
+        category: int,
+        grace: float,
+        reason: str,
+        settle: bool,
+        keys: Sequence[str],
+        envelope: "Any",
+    ) -> None:
+        self.stopped = Stopped(name)
+        self.over = False
+        self.line: socket.socket | None = None
+        self._places = places
+        self._category = category
+        self._grace_ms = int(min(grace, LONGEST_GRACE) * 1000)
+        self._reason = reason
+        self._settle = settle
+        self._keys = keys
+        self._envelope = envelope
+        self._signed = False
+        self._left = time.monotonic() + _LEFT
+
+    def connect(self) -> None:
+        """Find the supervisor, or else what is known of the agent."""
+        try:
+            self.line = control.connect(self._places, self.stopped.name)
+        except control.NotRunning:
+            self.look()
+
+    def give(self) -> None:
+        """Sign and send the order."""
+        if self.line is None:
+            return
+        envelope = self._envelope
+        if envelope is None:
+            try:
+                envelope = ordering.sign(
+                    self._places,
+                    "stop",
+                    self.stopped.name,
+                    keys=self._keys,
+                    category=self._category,
+                    grace_ms=self._grace_ms if self._category else 0,
+                    reason=self._reason,
+                )
+            except ordering.Unsigned as error:
+                self.stopped.notes.append(f"{error}; {self.stopped.name} is stopped as by its local owner")
+        self._signed = envelope is not None
+        self._send(envelope)
+
+    def _send(self, envelope: "Any") -> None:
+        assert self.line is not None
+        message = {
+            "do": "stop",
+            "order": envelope,
+            "category": self._category,
+            "grace_ms": self._grace_ms,
+            "reason": self._reason,
+            "settle": self._settle,
+        }
+        try:
+            control.send(self.line, message)
+        except control.Lost:
+            self._close()
+
+    def hear(self) -> None:
+        """Take the answer."""
+        assert self.line is not None
+        try:
+            answer, _ = control.receive(self.line, 1.0)
+        except control.Lost:
+            self._close()
+            return
+        if answer.get("ok") is not True:
+            why = str(answer.get("why", "no reason given"))
+            if self._signed and self._envelope is None:
+                # A wrong clock, a lost counter, a key that nobody trusts: the local owner stops all the same.
+                self.stopped.notes.append(
+                    f"the signed order was refused ({why}); given again as the local owner"
+                )
+                self._signed = False
+                self._send(None)
+                return
+            self._finish(False, f"the order was refused: {why}")
+            return
+        self.stopped.receipt = answer.get("receipt")
+        dead = answer.get("dead") is True and ordering.opened(self.stopped.receipt).get("dead") is not False
+        self._finish(dead, "" if dead else "its supervisor did not see it die and keeps killing")
+
+    def look(self) -> None:
+        """See what became of an agent whose supervisor does not listen.
+
+        While its supervisor or guard is alive it may be about to listen, or about to kill and to write its receipt.
+        """
+        found = ordering.end(self._places, self.stopped.name)
+        if found.alive and time.monotonic() < self._left:
+            try:
+                self.line = control.connect(self._places, self.stopped.name)
+            except control.NotRunning:
+                return
+            self.give()
+            return
+        self.stopped.known = found.known
+        self.stopped.receipt = found.receipt
+        self._finish(found.dead, found.line)
+
+    def _finish(self, dead: bool, line: str) -> None:
+        self.stopped.dead = dead
+        self.stopped.line = line
+        self.over = True
+        self._close()
+
+    def give_up(self) -> None:
+        """Nobody has answered in time."""
+        self._finish(False, "its supervisor gave no answer; if it hangs, its guard kills")
+
+    def _close(self) -> None:
+        if self.line is not None:
+            self.line.close()
+            self.line = None
