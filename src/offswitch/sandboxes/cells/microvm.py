@@ -126,10 +126,8 @@ def tidy(plan: "dict[str, Any]", facts: "dict[str, Any]") -> list[str]:
     if problems:
         kept = f"{plan['name']}-{time.time_ns() // 1_000_000}"
         try:
-            problems.append(
-                "the workspace as the agent left it is kept in "
-                + microvm_workspace.rescue(image, os.path.dirname(microvm_image.cache()) + "/kept", kept)
-            )
+            path = microvm_workspace.rescue(image, kept)
+            problems.append(f"the workspace as the agent left it is kept in {path}")
         except OSError as error:
             problems.append(f"the workspace as the agent left it is in {image}: {error.strerror}")
             return problems

@@ -77,10 +77,10 @@ def arguments(
         disks: Serial number, and the image opened for reading, and, if it is to be written to, once more for both: QEMU
             picks from the two as it goes.
     """
-    # panic and reboot: a guest that dies ends the hypervisor at once. pit and pic are left to KVM; the
-    # kernel finds no timer to measure the clock of the processor with, so it is told.
-    words = "quiet panic=-1 reboot=t oops=panic"
+    # A guest that dies ends the hypervisor at once. Its kernel need not test its ciphers at every start.
+    words = "quiet panic=-1 oops=panic reboot=t cryptomgr.notests random.trust_cpu=on"
     if accelerator == "tcg":
+        # There is no timer to measure the processor's clock with: the kernel would wait for one for ever.
         words += f" tsc_early_khz={clock_of_processor()}"
     out = [
         program() or PROGRAMS[0], "-M", "microvm,acpi=on,isa-serial=off",

@@ -29,7 +29,7 @@ FEATURES = "none,has_journal,dir_index,filetype,extent,flex_bg,sparse_super,larg
 ROOM = 1 << 30
 """Bytes beyond those of the workspace that the agent can fill."""
 
-_JOURNAL = 16 * 1024 * 1024
+_JOURNAL = 8 * 1024 * 1024
 _BLOCK = 4096
 _FOUND = b"lost+found"
 _DEEPEST = 200
@@ -68,8 +68,9 @@ def mke2fs(source: str, image: str, size: int, count: int, *, journal: bool) -> 
         if journal
         else ["-O", FEATURES.replace("has_journal,", "")]
     )
-    # Inodes, block maps and the journal come on top of what is stored.
-    blocks = (size + count * 256 + (_JOURNAL if journal else 0)) // _BLOCK * 102 // 100 + 1024
+    # Inodes, block maps and the journal come on top of what is stored; a journal may take no more than half of it.
+    size += count * 256 + (3 * _JOURNAL if journal else 0)
+    blocks = size // _BLOCK * 102 // 100 + 1024
     return [
         program(), "-q", "-F", "-t", "ext4", *kind, "-b", str(_BLOCK), "-I", "256", "-m", "0", "-N", str(count + 64),
         "-E", "nodiscard,root_owner=0:0,lazy_itable_init=0", "-d", source, image, str(blocks),
@@ -333,12 +334,11 @@ class _Return:
         os.rmdir(name, dir_fd=place)
 
 
-def rescue(image: str, folder: str, name: str) -> str:
-    """Move an image that could not be brought back to where it is not removed with the run.
+def rescue(image: str, name: str) -> str:
+    """Move an image that could not be brought back to ``$XDG_STATE_HOME/offswitch/kept``, where it outlives the run.
 
     Args:
         image: The image.
-        folder: Where to keep it; made if need be.
         name: What to call it.
 
     Returns:
@@ -347,6 +347,8 @@ def rescue(image: str, folder: str, name: str) -> str:
     Raises:
         OSError: It cannot be kept; it is still where it was.
     """
+    base = os.environ.get("XDG_STATE_HOME", "")
+    folder = (base if base.startswith("/") else os.path.expanduser("~/.local/state")) + "/offswitch/kept"
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = f"{folder}/{name}.ext4"
     try:
