@@ -81,19 +81,21 @@ def arm(places: Places, record: "dict[str, Any]") -> Latch:
             "device": about.st_dev, "inode": about.st_ino, **record,
         }  # fmt: skip
         for other, found, running in read(places):
+            # One that was stopped is latched from then on, though its supervisor still looks after it.
+            running = running and (found is None or found["state"] != "stopped")
             if other == name and running:
                 raise Refused(f"{name} is running: stop it, or choose another --name")
             if other == name:
                 raise Refused(f"{name} {_why(found)}; clear it with: offswitch reset {name}")
+            if running:
+                continue
             if found is None:
                 raise Refused(
-                    f"the latch of {other} cannot be read and may be this workspace's; clear it with: offswitch reset {other}"
+                    f"the latch of {other} cannot be read, and may be this workspace's; "
+                    f"clear it with: offswitch reset {other}"
                 )
-            same = found["workspace"] == record["workspace"] or (found["device"], found["inode"]) == (
-                about.st_dev,
-                about.st_ino,
-            )
-            if same and not running:
+            place = (found["device"], found["inode"])
+            if found["workspace"] == record["workspace"] or place == (about.st_dev, about.st_ino):
                 raise Refused(
                     f"in this workspace {other} {_why(found)}; clear it with: offswitch reset {other}"
                 )

@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from offswitch.enforce.latch import Latch
 from offswitch.enforce.places import Places
+from offswitch.enforce.supervisor import scribe
 from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.killing import Killer
 from offswitch.enforce.supervisor.loop import Loop, Pulse, boottime
@@ -40,53 +41,31 @@ _GIVE_UP = 60.0
 """Seconds for which a guard alone goes on killing what does not die, before it leaves it to what it has set going."""
 
 
-class Guard:
-    """See the module.
+class Witness:
+    """Observes death, for a supervisor that asks.
 
     Args:
         line: Socket to the supervisor.
-        supervisor: The supervisor's pid.
-        killer: What to kill, as far as it is known.
-        group: The control group, to be removed.
-        cgroups: Where it was made.
-        places: Where the state lies.
-        plan: The supervisor's plan.
-        latch: The run's latch.
+        killer: What kills, and what it knows.
+        namespaces: Open namespaces of the sandbox, by kind.
+        workspace: Its workspace, a real path.
     """
 
     def __init__(
-        self,
-        line: socket.socket,
-        supervisor: int,
-        killer: Killer,
-        group: Group | None,
-        cgroups: Cgroups,
-        places: Places,
-        plan: "dict[str, Any]",
-        latch: Latch,
+        self, line: socket.socket, killer: Killer, namespaces: dict[str, int], workspace: str
     ) -> None:
         self._line = line
-        self._supervisor = os.pidfd_open(supervisor)
         self._killer = killer
-        self._group = group
-        self._cgroups = cgroups
-        self._places = places
-        self._plan = plan
-        self._latch = latch
-        self._key = b""
-        self._armed = False
-        self._observer: Observer | None = None
-        self._pulse = Pulse()
+        self._observer = Observer(_only_namespaces(namespaces), workspace)
         self._loop = Loop(self._tick)
-        self._lease = 0.0
-        self._promises: dict[str, str] = {}
-        self._killed: int | None = None
 
     def run(self) -> None:
-        """Live as long as the supervisor, and a little longer if need be."""
+        """Live as long as the supervisor."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # A stop of this whole group is the supervisor's to answer.
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
         self._loop.watch(self._line.fileno(), self._hear)
         self._loop.run()
         _reap()
@@ -98,31 +77,18 @@ class Guard:
         except OSError:
             message = None
         if message is None:
-            if not self._armed:
-                # A start that failed, and was cleared away; or a supervisor lost as it started.
-                self._killer.kill()
-                self._loop.over = True
-                return
-            self._alone("its supervisor was lost")
+            self._supervisor_gone()
             return
-        self._pulse.felt()
         (word, *values), files = message
+        self._told(word, values, files)
+
+    def _told(self, word: str, values: "list[Any]", files: list[int]) -> None:
         if word == "beat":
-            self._lease = values[0]
             self._answer(("beat",))
-        elif word == "charge":
-            self._armed = True
-            words, self._promises, self._key = values
-            self._killer.init, *rest = files
-            held = dict(zip(words, rest, strict=True))
-            self._observer = Observer(
-                {name: file for name, file in held.items() if name in NAMESPACES}, self._plan["workspace"]
-            )
-            self._answer(("charged",))
         elif word == "observe":
-            self._answer(("dead", *self._observe(values[0])))
+            self._answer(("dead", *self.observe(values[0])))
         elif word == "settle":
-            self._answer(("settled", *self._settle()))
+            self._answer(("settled", *self.settle()))
         elif word == "over":
             self._loop.over = True
 
@@ -131,14 +97,13 @@ class Guard:
             wire.send(self._line, value)
 
     def _tick(self) -> None:
-        if self._pulse.lost():
-            self._alone("its supervisor gave no sign of life")
-        elif self._lease and boottime() > self._lease + _LATE:
-            self._alone("its lease ended and its supervisor let it run")
+        pass
 
-    # Observing
+    def _supervisor_gone(self) -> None:
+        self._killer.kill()
+        self._loop.over = True
 
-    def _observe(self, patience: float) -> "tuple[bool, int, list[Any], list[Any], list[Any]]":
+    def observe(self, patience: float) -> "tuple[bool, int, list[Any], list[Any], list[Any]]":
         """Wait until the agent is seen to be dead.
 
         Args:
@@ -159,15 +124,15 @@ class Guard:
             said, at = self._gone()
             if said:
                 # Nothing of it that the kernel knows of is left; now look whether anything is that it does not count.
-                survivors, unseen = self._observer.survivors() if self._observer is not None else ([], 0)
+                survivors, unseen = self._observer.survivors()
                 how = "no process in a namespace of the sandbox" + (
-                    f" ({unseen} of other users not looked into)" if unseen else ""
+                    f" ({unseen} could not be looked into)" if unseen else ""
                 )
                 if not survivors:
                     said.append({"who": "guard", "how": how, "at_monotonic_ns": time.monotonic_ns()})
-                    return True, at, said, [], self._observer.holders() if self._observer else []
+                    return True, at, said, [], self._observer.holders()
             if time.monotonic() > deadline:
-                survivors, _ = self._observer.survivors() if self._observer is not None else ([], 0)
+                survivors, _ = self._observer.survivors()
                 return False, 0, [], survivors, []
             if time.monotonic() > began + _HELP:
                 self._killer.kill()
@@ -192,29 +157,95 @@ class Guard:
             said.append({"who": "guard", "how": "init of the sandbox ended", "at_monotonic_ns": at})
         return said, at
 
-    def _settle(self) -> "tuple[int, list[Any]]":
+    def settle(self) -> "tuple[int, list[Any]]":
         """Go on looking for a while; how often, and what was seen."""
         looks, seen = 0, []
-        end = time.monotonic() + SETTLE
-        while time.monotonic() < end:
-            poll = select.poll()
-            poll.register(self._line, select.POLLIN)
-            if poll.poll(_LOOKS * 1000):
+        now = time.monotonic()
+        end, due = now + SETTLE, now + _LOOKS
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        while now < end:
+            if poll.poll(max(0.0, due - now) * 1000):
                 message = wire.receive(self._line)
                 if message is None:
                     break
-                if message[0][0] == "beat":
-                    self._pulse.felt()
-                    self._answer(("beat",))
+                self._told(message[0][0], message[0][1:], message[1])
+            now = time.monotonic()
+            if now < due:
                 continue
+            due = now + _LOOKS
             looks += 1
-            found = self._observer.survivors()[0] if self._observer is not None else []
+            found = self._observer.survivors()[0]
             if found or self._killer.populated():
                 self._killer.kill()
                 seen += found or [{"pid": 0, "command": "?"}]
         return looks, seen[:20]
 
-    # Alone
+
+class Guard(Witness):
+    """See the module.
+
+    Args:
+        line: Socket to the supervisor.
+        supervisor: The supervisor's pid.
+        killer: What to kill, as far as it is known.
+        group: The control group, to be removed.
+        cgroups: Where it was made.
+        places: Where the state lies.
+        plan: The supervisor's plan.
+        latch: The run's latch.
+    """
+
+    def __init__(
+        self,
+        line: socket.socket,
+        supervisor: int,
+        killer: Killer,
+        group: Group | None,
+        cgroups: Cgroups,
+        places: Places,
+        plan: "dict[str, Any]",
+        latch: Latch,
+    ) -> None:
+        super().__init__(line, killer, {}, plan["workspace"])
+        self._supervisor = os.pidfd_open(supervisor)
+        self._group = group
+        self._cgroups = cgroups
+        self._places = places
+        self._plan = plan
+        self._latch = latch
+        self._key = b""
+        self._armed = False
+        self._pulse = Pulse()
+        self._lease = 0.0
+        self._promises: dict[str, str] = {}
+
+    def _told(self, word: str, values: "list[Any]", files: list[int]) -> None:
+        self._pulse.felt()
+        if word == "beat":
+            self._lease = values[0]
+        elif word == "charge":
+            words, self._promises, self._key = values
+            self._killer.init, *rest = files
+            self._observer = Observer(
+                _only_namespaces(dict(zip(words, rest, strict=True))), self._plan["workspace"]
+            )
+            self._armed = True
+            self._answer(("charged",))
+        super()._told(word, values, files)
+
+    def _tick(self) -> None:
+        if self._pulse.lost():
+            self._alone("its supervisor gave no sign of life")
+        elif self._lease and boottime() > self._lease + _LATE:
+            self._alone("its lease ended and its supervisor let it run")
+
+    def _supervisor_gone(self) -> None:
+        if self._armed:
+            self._alone("its supervisor was lost")
+        else:
+            # It was lost as it started, before anything of the agent ran.
+            super()._supervisor_gone()
 
     def _alone(self, why: str) -> None:
         """The supervisor is lost: kill, and do what it would have done."""
@@ -225,7 +256,7 @@ class Guard:
         with suppress(OSError):
             signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
         self._loop.over = True
-        dead = self._observe(_GIVE_UP)
+        dead = self.observe(_GIVE_UP)
         with suppress(OSError):
             self._latch.trip(why, int(time.time() * 1000))
         if not dead[0]:
@@ -251,10 +282,7 @@ class Guard:
             latch="disk",
         )
         envelope = receipts.sign(receipt, keys.PrivateKey(self._key))
-        path = f"{self._places.receipts}/{self._plan['name']}-{self._plan['run']}.jsonl"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        os.write(file, json.dumps(envelope).encode() + b"\n")
-        os.close(file)
+        scribe.keep_receipt(self._places, self._plan, json.dumps(envelope))
 
     def _clear(self) -> None:
         end = time.monotonic() + 5.0
@@ -262,6 +290,10 @@ class Guard:
             time.sleep(0.01)
         self._cgroups.close()
         shutil.rmtree(self._places.agent(self._plan["name"]), ignore_errors=True)
+
+
+def _only_namespaces(files: dict[str, int]) -> dict[str, int]:
+    return {name: file for name, file in files.items() if name in NAMESPACES}
 
 
 def _reap() -> None:

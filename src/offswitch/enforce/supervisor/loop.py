@@ -57,9 +57,14 @@ class Loop:
 
 
 class Pulse:
-    """Counts how many ticks ago another part gave its last sign of life."""
+    """Counts how many ticks ago another part gave its last sign of life.
 
-    def __init__(self) -> None:
+    Args:
+        misses: How many are too many.
+    """
+
+    def __init__(self, misses: int = MISSES) -> None:
+        self._misses = misses
         self._silent = 0
 
     def felt(self) -> None:
@@ -69,7 +74,11 @@ class Pulse:
     def lost(self) -> bool:
         """Count one tick; whether there have been too many."""
         self._silent += 1
-        return self._silent > MISSES
+        return self.gone()
+
+    def gone(self) -> bool:
+        """Whether there have been too many ticks."""
+        return self._silent > self._misses
 
 
 def boottime() -> float:

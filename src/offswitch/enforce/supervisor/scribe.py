@@ -98,6 +98,7 @@ class Scribe:
         self._latch = latch
         self._input = b""
         self._ending = False
+        self._written = False
         self._clients: dict[int, _Client] = {}
         self._loop = Loop(self._tick)
         self._folder = places.logs(plan["name"])
@@ -110,7 +111,7 @@ class Scribe:
             self._close_feed()
 
     def run(self) -> None:
-        """Live until the supervisor has said that it is over, or is gone, and the agent's output has ended."""
+        """Live until the supervisor has ended."""
         self._output = os.open(
             self._folder + "/output",
             os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW,
@@ -134,9 +135,10 @@ class Scribe:
         except OSError:
             message = None
         if message is None:
-            self._loop.forget(self._line.fileno())
+            # Over, or lost: either way nobody of the agent's writes any more.
             self._ending = True
-            self._end_if_done()
+            self._drain()
+            self._loop.over = True
             return
         (word, *values), files = message
         if word == "event":
@@ -150,7 +152,7 @@ class Scribe:
         elif word == "latch":
             self._do(lambda: self._latch.trip(*values), "latched")
         elif word == "receipt":
-            self._do(lambda: self._keep_receipt(values[0]), "kept")
+            self._do(lambda: keep_receipt(self._places, self._plan, values[0]), "kept")
         elif word == "over":
             self._ending = True
             self._drain()
@@ -163,15 +165,6 @@ class Scribe:
             self._tell(("trouble", f"{done}: {error.strerror}"))
         else:
             self._tell((done,))
-
-    def _keep_receipt(self, text: str) -> None:
-        path = f"{self._places.receipts}/{self._plan['name']}-{self._plan['run']}.jsonl"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(file, text.encode() + b"\n")
-            os.fdatasync(file)
-        finally:
-            os.close(file)
 
     def _note(self, event: "dict[str, Any]") -> None:
         try:
@@ -198,7 +191,7 @@ class Scribe:
         if self._input:
             self._feed()
         self._tell(("alive",))
-        if self._ending:
+        if self._ending and not self._written:
             self._drain()
             self._end_if_done()
 
@@ -272,8 +265,9 @@ class Scribe:
             client.give(b"x")
             if client.waiting():
                 return
-        self._tell(("written",))
-        self._loop.over = True
+        if not self._written:
+            self._written = True
+            self._tell(("written",))
 
     def _keep(self, data: bytes) -> None:
         try:
@@ -436,6 +430,21 @@ class _Client:
         """Let go of it."""
         self._copy.close()
         self.stream.close()
+
+
+def keep_receipt(places: Places, plan: "dict[str, Any]", text: str) -> None:
+    """Add a signed receipt to those of its run, one a line.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = f"{places.receipts}/{plan['name']}-{plan['run']}.jsonl"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(file, text.encode() + b"\n")
+        os.fdatasync(file)
+    finally:
+        os.close(file)
 
 
 def main(

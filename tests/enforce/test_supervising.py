@@ -1,0 +1,207 @@
+"""Starting, stopping and losing: with real agents in real sandboxes."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from offswitch.enforce import control, latch, launching
+from tests.enforce.conftest import Ground, alive, eventually, opened
+
+STUBBORN = "trap '' TERM INT HUP QUIT; for i in 1 2 3; do setsid bash -c 'trap \"\" TERM; sleep 900' & done"
+
+
+def stop(ground: Ground, **request: object) -> dict[str, object]:
+    answer = ground.ask(do="stop", order=None, **request)
+    assert answer["ok"]
+    return opened(answer["receipt"])
+
+
+def test_an_agent_that_ends_by_itself_passes_on_its_code_and_latches_nothing(ground: Ground) -> None:
+    running = ground.start("echo out; echo errors >&2; exit 7", detached=False)
+    ended = running.wait()
+    assert (ended["code"], ended["stopped"], ended["dead"]) == (7, False, True)
+    assert ground.latched() is None
+    assert Path(ground.places.logs("agent"), "output").read_text().split() == ["out", "errors"]
+    ground.start("exit 0", detached=False).wait()
+
+
+def test_what_an_agent_leaves_behind_ends_with_it(ground: Ground) -> None:
+    ground.start("setsid sleep 900 >/dev/null 2>&1 & disown; exit 0", detached=False).wait()
+    assert not ground.processes()
+
+
+def test_a_stop_of_what_ignores_every_signal_is_observed(ground: Ground) -> None:
+    running = ground.up(STUBBORN)
+    assert len(ground.processes()) > 3
+    receipt = stop(ground, reason="enough")
+    assert receipt["dead"]
+    assert not ground.processes()
+    assert not receipt["survivors"]
+    assert receipt["order"]["origin"] == "local owner"
+    assert {one["how"].split(" (")[0] for one in receipt["observers"]} >= {
+        "init of the sandbox ended",
+        "no process in a namespace of the sandbox",
+    }
+    eventually(lambda: len(ground.receipts(running)) == 2)
+    settled = ground.receipts(running)[1]
+    assert settled["latch"] == "disk"
+    assert settled["settle"]["looks"] >= 5
+    assert settled["settle"]["respawned"] == []
+
+
+def test_a_latch_holds_its_name_and_its_workspace_until_it_is_reset(ground: Ground) -> None:
+    ground.up("")
+    stop(ground, reason="a drill")
+    eventually(lambda: ground.latched()["state"] == "stopped")
+    for name in ("agent", "other"):
+        with pytest.raises(launching.NotStarted, match=r"a drill.*offswitch reset agent"):
+            ground.start("true", name=name)
+    (ground.workspace.parent / "link").symlink_to(ground.workspace)
+    with pytest.raises(launching.NotStarted, match="offswitch reset agent"):
+        ground.start("true", name="third", workspace=str(ground.workspace.parent / "link"))
+    latch.clear(ground.places, "agent")
+    assert ground.latched() is None
+    assert not ground.processes()
+    ground.start("true", detached=False).wait()
+
+
+def test_nothing_starts_while_a_latch_cannot_be_read(ground: Ground) -> None:
+    Path(ground.places.latches, "stranger.json").write_text("{")
+    with pytest.raises(launching.NotStarted, match="offswitch reset stranger"):
+        ground.start("true")
+    latch.clear(ground.places, "stranger")
+    ground.start("true", detached=False).wait()
+
+
+def test_a_run_that_was_cut_short_is_latched_without_anyone_writing(ground: Ground) -> None:
+    running = ground.up("")
+    family = ground.family(running)
+    # The guard first, so that nobody is left who could write; the supervisor at once after it.
+    os.kill(family["guard"], signal.SIGKILL)
+    os.kill(family["supervisor"], signal.SIGKILL)
+    eventually(lambda: not ground.processes())
+    eventually(lambda: not alive(family["scribe"]))
+    with pytest.raises(launching.NotStarted, match="was cut short"):
+        ground.start("true")
+
+
+@pytest.mark.parametrize("part", ["supervisor", "guard", "scribe", "cell"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_loss_of_any_part_stops_the_agent(ground: Ground, part: str, how: signal.Signals) -> None:
+    if (part, how) == ("cell", signal.SIGSTOP):
+        pytest.skip("the cell only waits: stopped, it is held to nothing that the kill needs")
+    running = ground.up(STUBBORN)
+    family = ground.family(running)
+    assert set(family) >= {"supervisor", "guard", "scribe", "cell"}
+    os.kill(family[part], how)
+    try:
+        eventually(lambda: not ground.processes(), 30)
+        eventually(lambda: (found := ground.latched()) is not None and found["state"] == "stopped")
+        if part == "supervisor":
+            eventually(lambda: ground.receipts(running))
+            assert ground.receipts(running)[0]["order"]["origin"] == "guard"
+        eventually(lambda: not alive(running.supervisor), 30)
+    finally:
+        for pid in family.values():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def test_a_cell_that_is_stopped_holds_up_no_stop(ground: Ground) -> None:
+    running = ground.up(STUBBORN)
+    os.kill(ground.family(running)["cell"], signal.SIGSTOP)
+    assert stop(ground)["dead"]
+    assert not ground.processes()
+
+
+def test_a_hang_up_stops_a_foreground_agent_and_no_detached_one(ground: Ground) -> None:
+    running = ground.up(STUBBORN, detached=False)
+    assert running.tether is not None
+    assert running.stream is not None
+    running.stream.close()
+    running.tether.close()
+    eventually(lambda: not ground.processes())
+    eventually(lambda: ground.receipts(running))
+    assert ground.receipts(running)[0]["order"]["origin"] == "terminal"
+
+
+@pytest.mark.parametrize("what", ["agents/agent", "logs/agent", "latches", "keys", "agents/agent/control"])
+def test_an_agent_whose_state_is_removed_is_stopped(ground: Ground, what: str) -> None:
+    ground.up(STUBBORN)
+    place = ground.state / what
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
+    eventually(lambda: not ground.processes())
+
+
+def test_a_lease_ends_by_itself_and_can_be_renewed_only_by_an_order(ground: Ground) -> None:
+    started = time.monotonic()
+    running = ground.up(STUBBORN, lease_s=2)
+    assert not ground.ask(do="renew", order=None)["ok"]
+    eventually(lambda: not ground.processes())
+    assert time.monotonic() - started < 10
+    eventually(lambda: ground.receipts(running))
+    assert ground.receipts(running)[0]["order"]["origin"] == "lease"
+
+
+def test_category_1_lets_an_agent_put_its_things_in_order(ground: Ground) -> None:
+    ground.start(
+        "trap 'echo tidy > tidied; exit 0' TERM; touch up; while :; do sleep 0.05; done", name="agent"
+    )
+    eventually((ground.workspace / "up").exists)
+    receipt = stop(ground, category=1, grace_ms=20_000)
+    assert receipt["dead"]
+    assert (ground.workspace / "tidied").read_text() == "tidy\n"
+    assert ground.latched() is not None
+
+
+def test_category_1_cuts_when_the_grace_is_over(ground: Ground) -> None:
+    ground.up(STUBBORN)
+    started = time.monotonic()
+    assert stop(ground, category=1, grace_ms=500)["dead"]
+    assert 0.5 <= time.monotonic() - started < 10
+    assert not ground.processes()
+
+
+def test_category_0_overtakes_category_1(ground: Ground) -> None:
+    ground.up(STUBBORN)
+    with control.connect(ground.places, "agent") as line:
+        control.send(line, {"do": "stop", "order": None, "category": 1, "grace_ms": 600_000})
+        eventually(lambda: ground.status()["state"] == "stopping")
+        assert stop(ground)["dead"]
+        assert control.receive(line, 10)[0]["dead"]
+
+
+def test_a_supervisor_uses_little_memory(ground: Ground) -> None:
+    running = ground.up("")
+    pages = Path(f"/proc/{running.supervisor}/statm").read_text().split()[1]
+    assert int(pages) * os.sysconf("SC_PAGE_SIZE") < 30 << 20
+
+
+def test_only_the_workspace_and_tmp_can_be_written(ground: Ground) -> None:
+    running = ground.start(
+        "find / -xdev -writable -type d 2>/dev/null | sort > seen; "
+        "for place in / /usr /etc /run /var /home /dev /proc /sys; do touch $place/x 2>/dev/null && echo $place; done >> seen; true",
+        detached=False,
+    )
+    assert running.wait()["code"] == 0
+    assert (ground.workspace / "seen").read_text() == ""
+
+
+def test_ownership_on_the_host_does_not_change(ground: Ground) -> None:
+    (ground.workspace / "mine").write_text("x")
+    before = ground.workspace.stat()
+    ground.start(
+        "echo more >> mine; echo new > new; mkdir folder; chmod u+s new; true", detached=False
+    ).wait()
+    for path in (ground.workspace, *ground.workspace.iterdir()):
+        assert (path.stat().st_uid, path.stat().st_gid) == (before.st_uid, before.st_gid)
+    assert not (ground.workspace / "new").stat().st_mode & 0o6000
