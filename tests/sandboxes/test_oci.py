@@ -1,0 +1,596 @@
+"""The cell of an agent in a container, driven as a supervisor drives it."""
+
+import fcntl
+import itertools
+import os
+import select
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offswitch.sandboxes import wire
+from offswitch.sandboxes.cells import oci, oci_engine, oci_users
+from offswitch.sandboxes.cgroups import Cgroups, Group
+
+BUSYBOX = "/bin/busybox"
+IMAGE = "localhost/offswitch-test"
+
+
+def _lacking() -> str | None:
+    if os.geteuid() != 0:
+        return "needs root, to make a store of images of its own"
+    for program in ("podman", "runc", "conmon"):
+        if oci_engine.runtime_program(program) is None:
+            return f"{program} is not installed"
+    if not Path(BUSYBOX).exists():
+        return "busybox-static is not installed, of which the image is made"
+    return None
+
+
+pytestmark = [pytest.mark.skipif(_lacking() is not None, reason=_lacking() or "")]
+
+RUNTIMES = [
+    pytest.param("runc"),
+    pytest.param(
+        "crun", marks=pytest.mark.skipif(shutil.which("crun") is None, reason="crun is not installed")
+    ),
+]
+GVISOR = pytest.param(
+    "runsc",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(shutil.which("runsc") is None, reason="runsc is not installed"),
+    ],
+)
+ALL = [*RUNTIMES, GVISOR]
+
+
+def _podman(*arguments: str, **more: Any) -> str:
+    done = subprocess.run(["podman", *arguments], capture_output=True, timeout=60, check=True, **more)
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Path]:
+    """A podman store of its own with one image, of busybox."""
+    # Not below pytest's own directory, which no user of a container could pass through.
+    place = Path(tempfile.mkdtemp(prefix="oci-"))
+    place.chmod(0o711)
+    (place / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{place}/graph"\nrunroot = "{place}/run"\n'
+    )
+    (place / "containers.conf").write_text(f'[engine]\ntmp_dir = "{place}/libpod"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(place / "storage.conf"))
+        patch.setenv("CONTAINERS_CONF", str(place / "containers.conf"))
+        root = place / "root"
+        for name in ("bin", "etc", "tmp", "workspace", "usr/bin", "data"):
+            (root / name).mkdir(parents=True)
+        shutil.copy(BUSYBOX, root / "bin/busybox")
+        for name in subprocess.check_output([BUSYBOX, "--list"], text=True).split():
+            if name != "busybox":
+                (root / "bin" / name).symlink_to("busybox")
+        (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
+        (root / "bin/unrunnable").write_text("")
+        archive = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True).stdout
+        _podman(
+            "import",
+            "--change",
+            "VOLUME /data",
+            "--change",
+            'ENTRYPOINT ["/bin/false"]',
+            "-",
+            IMAGE,
+            input=archive,
+        )
+        try:
+            yield place
+            assert _podman("ps", "--all", "--quiet") == ""
+            assert _podman("volume", "ls", "--quiet") == ""
+            assert str(place) not in Path("/proc/self/mountinfo").read_text()
+        finally:
+            with suppress(subprocess.CalledProcessError):
+                _podman("rm", "--force", "--all")
+            shutil.rmtree(place)
+
+
+class Driven:
+    """One cell, and what a supervisor has of it."""
+
+    def __init__(self, place: Path, group: Group | None, runtime: str | None, **changes: Any) -> None:
+        self.group = group
+        self.workspace = place / "workspace"
+        self.workspace.mkdir(exist_ok=True)
+        scratch = place / "scratch"
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        options = {"image": IMAGE, **({"runtime": runtime} if runtime else {})}
+        self.plan: dict[str, Any] = {
+            "name": "agent", "argv": ["/bin/true"], "environment": {}, "workspace": str(self.workspace), "read": [],
+            "memory": 256 << 20, "pids": 100, "terminal": False, "home": "/tmp/home", "scratch": str(scratch),
+            "proxy": None, "options": options, "bounds": {"memory": "a control group"} if group else {}, **changes,
+        }  # fmt: skip
+        if group is not None:
+            group.bound(*oci.bounds_for(self.plan))
+        self.files: dict[str, int] = {}
+        self.facts: dict[str, Any] = {}
+        self.init = -1
+        self.output = self.errors = b""
+        if self.plan["terminal"]:
+            self.outer, inner = os.openpty()
+            theirs = (inner, inner, inner)
+            self._outputs = {self.outer: "output"}
+        else:
+            reading, self.outer = os.pipe2(os.O_CLOEXEC)
+            out, writing = os.pipe2(os.O_CLOEXEC)
+            err, complaining = os.pipe2(os.O_CLOEXEC)
+            theirs = (reading, writing, complaining)
+            self._outputs = {out: "output", err: "errors"}
+        self.line, there = wire.pair()
+        supervisor = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.line.close()
+                for file in {self.outer, *self._outputs}:
+                    os.close(file)
+                oci.live(there, self.plan, group, theirs, supervisor)
+            finally:
+                os._exit(0)
+        there.close()
+        for file in set(theirs):
+            os.close(file)
+        self._reaped = False
+
+    def hear(self, seconds: float = 60) -> tuple[Any, ...]:
+        """The next message; output is read meanwhile."""
+        end = time.monotonic() + seconds
+        while True:
+            poll = select.poll()
+            for file in (self.line.fileno(), *self._outputs):
+                poll.register(file, select.POLLIN)
+            ready = [file for file, _ in poll.poll(max(0, end - time.monotonic()) * 1000)]
+            assert ready, f"nothing was heard within {seconds} s; output {self.output!r} {self.errors!r}"
+            if self.read(ready):
+                continue
+            message = wire.receive(self.line)
+            if message is None:
+                return ("closed",)
+            (word, *values), files = message
+            if word == "ready":
+                self.facts = values[0]
+                self.init = files[0]
+                self.files = dict(zip(self.facts["files"], files[1:], strict=True))
+            return (word, *values)
+
+    def read(self, ready: list[int]) -> bool:
+        """Read what output there is; whether there was."""
+        some = False
+        for file in [file for file in ready if file in self._outputs]:
+            some = True
+            try:
+                data = os.read(file, 65536)
+            except OSError:
+                data = b""
+            name = self._outputs[file]
+            setattr(self, name, getattr(self, name) + data)
+            if not data:
+                del self._outputs[file]
+        return some
+
+    def until(self, text: bytes, seconds: float = 30) -> None:
+        """Read until the output has ``text``."""
+        end = time.monotonic() + seconds
+        while text not in self.output:
+            poll = select.poll()
+            for file in self._outputs:
+                poll.register(file, select.POLLIN)
+            left = end - time.monotonic()
+            assert left > 0 and self._outputs, (
+                f"{text!r} did not come; output {self.output!r} {self.errors!r}"
+            )
+            self.read([file for file, _ in poll.poll(left * 1000)])
+
+    def start(self) -> int:
+        """Walk through ready and go; returns the pid that was told."""
+        message = self.hear()
+        assert message[0] == "ready", message
+        wire.send(self.line, ("go",))
+        word, pid = self.hear()[:2]
+        assert word == "started"
+        return int(pid)
+
+    def run(self) -> int:
+        """Walk through all of it; returns the exit code."""
+        self.start()
+        word, code = self.hear()
+        assert word == "exit"
+        self.drain()
+        return int(code)
+
+    def drain(self) -> None:
+        """Read the output to its end."""
+        while self._outputs:
+            poll = select.poll()
+            for file in self._outputs:
+                poll.register(file, select.POLLIN)
+            ready = [file for file, _ in poll.poll(5000)]
+            assert ready, "the output has no end"
+            self.read(ready)
+
+    def dead(self, seconds: float = 10) -> float:
+        """Wait until nothing of it runs; returns after how many seconds."""
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
+            ended = self.init < 0 or select.select([self.init], [], [], 0)[0]
+            if ended and not (self.group is not None and _populated(self.group)):
+                return time.monotonic() - began
+            time.sleep(0.001)
+        raise AssertionError("something of the sandbox outlived it")
+
+    def close(self) -> list[str]:
+        """End it as a supervisor would, tidy, and see that nothing is left."""
+        self.line.close()
+        if self.group is not None:
+            self.group.kill()
+        if self.init >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self.init, signal.SIGKILL)
+        if not self._reaped:
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self.dead()
+        left = oci.tidy(self.plan, self.facts)
+        for file in {self.init, self.outer, *self.files.values(), *self._outputs} - {-1}:
+            with suppress(OSError):
+                os.close(file)
+        if self.group is not None:
+            end = time.monotonic() + 5
+            while not self.group.remove():
+                assert time.monotonic() < end, "the control group cannot be removed"
+                time.sleep(0.01)
+        return left
+
+    def reap(self) -> None:
+        """Kill the cell alone."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self._reaped = True
+
+
+def _populated(group: Group) -> bool:
+    for directory in group.directories:
+        events = Path(directory, "cgroup.events")
+        if events.exists():
+            return "populated 1" in events.read_text()
+        if Path(directory, "cgroup.procs").read_text():
+            return True
+    return False
+
+
+Make = Callable[..., Driven]
+
+
+@pytest.fixture
+def make(store: Path, tmp_path: Path) -> Iterator[Make]:
+    """Make cells; each is ended, tidied and looked for afterwards."""
+    cgroups = Cgroups()
+    made: list[Driven] = []
+    numbers = itertools.count()
+
+    def one(runtime: str | None = "runc", *, grouped: bool = True, **changes: Any) -> Driven:
+        place = tmp_path / str(next(numbers))
+        place.mkdir()
+        driven = Driven(place, cgroups.open() if grouped else None, runtime, **changes)
+        made.append(driven)
+        return driven
+
+    try:
+        yield one
+    finally:
+        problems = [driven.close() for driven in made]
+        cgroups.close()
+        assert problems == [[] for _ in made]
+    assert _podman("ps", "--all", "--quiet") == ""
+
+
+def _shell(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_streams_and_exit_code_are_those_of_the_program(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell("cat; echo error >&2; exit 7"))
+    os.write(driven.outer, b"given\n" * 1000)
+    os.close(driven.outer)
+    driven.outer = -1
+    assert driven.run() == 7
+    assert driven.output == b"given\n" * 1000
+    assert driven.errors == b"error\n"
+
+
+@pytest.mark.parametrize("runtime", ALL)
+@pytest.mark.parametrize("code", [0, 125, 126, 127])
+def test_codes_of_the_engine_are_told_from_the_programs(make: Make, runtime: str, code: int) -> None:
+    assert make(runtime, argv=_shell(f"exit {code}")).run() == code
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_nothing_of_the_agent_runs_before_go(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell("touch ran"))
+    assert driven.hear()[0] == "ready"
+    time.sleep(0.5)
+    assert list(driven.workspace.iterdir()) == []
+    wire.send(driven.line, ("go",))
+    assert driven.hear()[0] == "started"
+    assert driven.hear() == ("exit", 0)
+    assert [one.name for one in driven.workspace.iterdir()] == ["ran"]
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_a_supervisor_that_is_gone_before_go_ends_it(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell("touch ran"))
+    assert driven.hear()[0] == "ready"
+    driven.line.close()
+    assert select.select([driven.init], [], [], 10)[0]
+    assert list(driven.workspace.iterdir()) == []
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_all_of_it_is_in_the_control_group(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=["/bin/sleep", "100"])
+    pid = driven.start()
+    assert driven.group is not None
+    inside = set()
+    for directory in driven.group.directories:
+        found = {
+            int(one) for path in Path(directory).rglob("cgroup.procs") for one in path.read_text().split()
+        }
+        inside = inside & found if inside else found
+    names = {Path(f"/proc/{one}/comm").read_text().strip() for one in inside}
+    assert {"podman", "conmon"} <= names
+    assert driven.pid in inside
+    assert (pid in inside) if runtime != "runsc" else (pid == 0 and "exe" in names)
+
+
+STUBBORN = """
+trap '' TERM HUP INT
+(setsid sleep 200 &) ; (setsid sh -c 'trap "" TERM; sleep 200; sleep 200' &)
+sleep 200 & kill -STOP $!
+n=0; while [ $n -lt 60 ]; do sleep 200 & n=$((n+1)); done
+echo up; wait; sleep 200
+"""
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_the_groups_kill_leaves_nothing(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell(STUBBORN))
+    driven.start()
+    driven.until(b"up")
+    assert driven.group is not None
+    began = time.monotonic()
+    driven.group.kill()
+    driven.dead()
+    assert time.monotonic() - began < 5
+    assert _holders(driven) == []
+
+
+STORM = "f() { while :; do f & done; }; echo up; f 2>/dev/null"
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_a_fork_storm_is_bounded_and_dies(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell(STORM), pids=40)
+    driven.start()
+    driven.until(b"up")
+    time.sleep(0.5)
+    assert driven.group is not None
+    driven.group.kill()
+    driven.dead()
+    assert _holders(driven) == []
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_end_of_the_containers_init_ends_all_of_it(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell(STUBBORN), grouped=False)
+    driven.start()
+    driven.until(b"up")
+    signal.pidfd_send_signal(driven.init, signal.SIGKILL)
+    driven.dead()
+    assert driven.hear() == ("exit", 137)
+    assert _holders(driven) == []
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("going", [False, True])
+def test_without_a_group_the_container_ends_with_its_cell(make: Make, runtime: str, going: bool) -> None:
+    driven = make(runtime, argv=_shell(STUBBORN), grouped=False)
+    if going:
+        driven.start()
+        driven.until(b"up")
+    else:
+        driven.hear()
+    driven.reap()
+    driven.dead()
+    assert _holders(driven) == []
+
+
+def _holders(driven: Driven, seconds: float = 5) -> list[int]:
+    """Processes in the sandbox's namespaces, after some time to be reaped."""
+    wanted = {
+        (os.fstat(file).st_dev, os.fstat(file).st_ino)
+        for name, file in driven.files.items()
+        if name != "listener"
+    }
+    assert wanted
+    end = time.monotonic() + seconds
+    while True:
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            for name in driven.files:
+                with suppress(OSError):
+                    about = os.stat(f"/proc/{pid}/ns/{name}")
+                    if (about.st_dev, about.st_ino) in wanted:
+                        found.append(int(pid))
+                        break
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_the_program_gets_the_signals_that_it_is_sent(make: Make, runtime: str) -> None:
+    driven = make(runtime, argv=_shell("trap 'echo told; exit 3' TERM; echo up; while :; do sleep 0.1; done"))
+    driven.start()
+    driven.until(b"up")
+    wire.send(driven.line, ("signal", int(signal.SIGTERM)))
+    assert driven.hear() == ("exit", 3)
+    assert b"told" in driven.output
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_program_that_is_killed_is_told_by_its_signal(make: Make, runtime: str) -> None:
+    assert make(runtime, argv=_shell("kill -9 $$")).run() == 137
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(("name", "code"), [("absent", 127), ("/bin/unrunnable", 126), ("/bin", 126)])
+def test_a_program_that_is_not_there_is_said_after_go(make: Make, runtime: str, name: str, code: int) -> None:
+    driven = make(runtime, argv=[name])
+    assert driven.hear()[0] == "ready"
+    wire.send(driven.line, ("go",))
+    word, told, why = driven.hear()
+    assert (word, told) == ("not started", code)
+    assert name in why
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_only_the_workspace_and_tmp_can_be_written(make: Make, runtime: str) -> None:
+    places = "/ /bin /etc /usr /data /dev /proc /sys /run /var /tmp /tmp/home /workspace"
+    script = f'for p in {places}; do if (: >$p/new) 2>/dev/null; then echo "$p"; fi; done; echo $HOME; stat -c %a /tmp'
+    driven = make(runtime, argv=_shell(script))
+    assert driven.run() == 0
+    assert driven.output.split() == [b"/tmp", b"/tmp/home", b"/workspace", b"/tmp/home", b"1777"], (
+        driven.errors
+    )
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_there_is_no_network_but_a_loopback(make: Make, runtime: str) -> None:
+    driven = make(
+        runtime,
+        argv=_shell("ls /sys/class/net 2>/dev/null; ip -o link | cut -d: -f2; ping -c1 -W1 192.0.2.1"),
+    )
+    assert driven.run() != 0
+    assert set(driven.output.split()) <= {b"lo", b"PING", *driven.output.partition(b"PING")[2].split()}
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_no_user_inside_is_a_user_of_the_host(make: Make, runtime: str) -> None:
+    driven = make(
+        runtime, argv=_shell("id -u; id -g; id -G; cat /proc/self/status | grep -E 'Cap|NoNew'; sleep 100")
+    )
+    pid = driven.start()
+    driven.until(b"CapBnd")
+    assert driven.output.split()[:3] == [b"1000"] * 3
+    if pid:
+        status = Path(f"/proc/{pid}/status").read_text()
+        uids = next(line for line in status.splitlines() if line.startswith("Uid")).split()[1:]
+        assert all(int(uid) >= 2_000_000_000 for uid in uids)
+        assert "CapBnd:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
+        maps = Path(f"/proc/{pid}/uid_map").read_text().split()
+        assert int(maps[1]) >= 2_000_000_000
+        assert "Seccomp:\t2" in status
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_ownership_in_the_workspace_never_changes(make: Make, runtime: str, tmp_path: Path) -> None:
+    workspace = tmp_path / "0" / "workspace"
+    workspace.mkdir(parents=True)
+    (workspace / "old").write_text("old")
+    (workspace / "folder").mkdir()
+    for path in (workspace, *workspace.iterdir()):
+        os.chown(path, 12345, 23456)
+    workspace.chmod(0o700)
+    script = (
+        "stat -c %u:%g . old; echo more >>old; echo x >new; mkdir folder/made; rm -rf folder; mkdir folder"
+    )
+    (tmp_path / "0").rename(tmp_path / "place")
+    driven = make(runtime, argv=_shell(script), workspace=str(tmp_path / "place" / "workspace"))
+    assert driven.run() == 0, driven.errors
+    assert driven.output.split() == [b"1000:1000"] * 2
+    place = tmp_path / "place" / "workspace"
+    assert {path.name: (path.stat().st_uid, path.stat().st_gid) for path in [place, *place.iterdir()]} == {
+        name: (12345, 23456) for name in ("workspace", "old", "new", "folder")
+    }
+    assert (place / "old").read_text() == "oldmore\n"
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_what_git_obeys_in_the_workspace_cannot_be_changed(make: Make, runtime: str, tmp_path: Path) -> None:
+    workspace = tmp_path / "repository"
+    (workspace / ".git/hooks").mkdir(parents=True)
+    (workspace / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    (workspace / ".git/config").write_text("[core]\n")
+    script = "echo x >.git/hooks/pre-commit; echo x >>.git/config; mv .git moved; echo y >.git/index; ls .git/hooks"
+    driven = make(runtime, argv=_shell(script), workspace=str(workspace))
+    driven.run()
+    assert list((workspace / ".git/hooks").iterdir()) == []
+    assert (workspace / ".git/config").read_text() == "[core]\n"
+    assert (workspace / ".git/index").read_text() == "y\n"
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_further_paths_are_seen_read_only(make: Make, runtime: str, tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp(prefix="oci, read="))
+    try:
+        place.chmod(0o755)
+        (place / "file").write_text("seen")
+        (place / "file").chmod(0o666)
+        driven = make(
+            runtime, argv=_shell('cat "$0/file"; echo x >"$0/file"') + [str(place)], read=[str(place)]
+        )
+        assert driven.run() != 0
+        assert driven.output == b"seen"
+        assert (place / "file").read_text() == "seen"
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_the_variables_are_those_of_the_plan(
+    make: Make, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSTS_SECRET", "no")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    given = {"ONE": "a b\n'\"=c\\", "EMPTY": "", "LD_X": "x", "STAR*": "y", "PATH": "/bin", "GOOGLE_KEY": "ü"}
+    driven = make(runtime, argv=["/bin/env", "-0"], environment=given)
+    assert driven.run() == 0
+    seen = dict(one.split("=", 1) for one in driven.output.decode().split("\0") if one)
+    assert {name: seen.get(name) for name in given} == given
+    assert seen["HOME"] == "/tmp/home"
+    assert set(seen) - set(given) <= {"HOME", "USER", "LOGNAME", "HOSTNAME", "TERM", "container", "SHLVL"}
+
+
+def test_no_secret_stands_on_a_command_line(make: Make) -> None:
+    driven = make(argv=["/bin/sleep", "100"], environment={"KEY": "s3cret-value"})
+    found = b""
+    while not select.select([driven.line], [], [], 0.01)[0]:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError):
+                found += Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert driven.hear()[0] == "ready"
+    assert b"offswitch.agent=agent" in found
+    assert b"s3cret-value" not in found
