@@ -218,17 +218,18 @@ def install(program: Program) -> Installed:
     base = place()
     folder = base / f"{program.name}-{program.version}"
     interpreter = _python() if program.of_python else _tool("node")
-    try:
-        base.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with open(base / f"{folder.name}.lock", "w") as lock:
-            # Another run of the tests may be at it.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / _DONE).exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                _fetch(program, folder, interpreter)
-                (folder / _DONE).touch()
-    except OSError as error:
-        raise Unavailable(f"{program.name} cannot be installed in {base}: {error.strerror}") from None
+    if not (folder / _DONE).exists():
+        try:
+            base.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with open(base / f"{folder.name}.lock", "w") as lock:
+                # Another run of the tests may be at it.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not (folder / _DONE).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+                    _fetch(program, folder, interpreter)
+                    (folder / _DONE).touch()
+        except OSError as error:
+            raise Unavailable(f"{program.name} cannot be installed in {base}: {error.strerror}") from None
     binaries = folder / ("bin" if program.of_python else "node_modules/.bin")
     return Installed(program, (str(folder), *_prefix(interpreter)), str(binaries / program.command))
 
