@@ -105,6 +105,7 @@ def _run_of(places: "Places", action: str, name: str) -> str:
     """Id of the run that an order which loosens is for."""
     try:
         if action == "reset":
+            ordering.await_end(places, name)
             record = ordering.latched(places, name)
             return ordering.UNREAD if record is None else str(record["run"])
         with control.connect(places, name) as line:
@@ -137,6 +138,7 @@ def _give(
         return 0 if stopped.dead else NOT_DEAD
     if action == "reset":
         try:
+            ordering.await_end(places, name)
             ordering.reset(places, name, envelope)
         except latch.Refused as error:
             raise Stop(USAGE, str(error)) from None

@@ -34,6 +34,8 @@ def run(arguments: list[str]) -> int:
     places = find_places(asked.state)
     policy = _policy(asked.policy)
     try:
+        if asked.name is not None:
+            ordering.await_end(places, asked.name)
         plan = planning.plan(
             places,
             command,

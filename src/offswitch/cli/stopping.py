@@ -1,6 +1,7 @@
 """`offswitch stop`."""
 
 import json
+import os
 import sys
 
 from offswitch.cli.arguments import Parser, duration, find_places, name
@@ -52,6 +53,10 @@ def stop(arguments: list[str]) -> int:
         print("no agent is running")
         return 0
 
+    keys = [os.path.abspath(path) for path in asked.key]
+    # Who stands in the workspace is reported as holding it: that should not be the one who stops.
+    os.chdir("/")
+
     def show(one: stopping.Stopped) -> None:
         if not asked.as_json:
             for note in one.notes:
@@ -65,7 +70,7 @@ def stop(arguments: list[str]) -> int:
         grace=5.0 if asked.grace is None else asked.grace,
         reason=asked.reason,
         settle=asked.wait_settle,
-        keys=asked.key,
+        keys=keys,
         each=None if asked.name is not None else show,
     )
     if asked.name is not None and not stopped[0].known:

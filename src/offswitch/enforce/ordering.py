@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 
-from offswitch.enforce import latch
+from offswitch.enforce import control, latch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ LIFE_MS = 60 * 1000
 SHARED_LIFE_MS = 24 * 3600 * 1000
 """Milliseconds that an order lives for which further signatures are collected."""
 
+_SETTLING = 15.0
 _VERSION = 1
 _LARGEST = 256 * 1024
 
@@ -304,6 +305,27 @@ def latched(places: "Places", name: str) -> "dict[str, Any] | None":
                 raise latch.Refused(f"{name} is running: stop it first, with: offswitch stop {name}")
             return record
     raise latch.Refused(f"{name} is not latched: there is nothing to reset")
+
+
+def await_end(places: "Places", name: str) -> None:
+    """Wait for a supervisor that has only to end: for the re-spawn probe of an agent that is dead already.
+
+    Returns at once where there is none, or its agent lives.
+    """
+    until = time.monotonic() + _SETTLING
+    while time.monotonic() < until:
+        try:
+            with control.connect(places, name) as line:
+                status = control.ask(line, {"do": "status"}, 1.0).get("status")
+        except control.NotRunning:
+            if not any(found == name and running for found, _, running in latch.read(places)):
+                return
+        except control.Lost:
+            pass  # it ends just now
+        else:
+            if not isinstance(status, dict) or status.get("state") not in ("stopped", "ended"):
+                return
+        time.sleep(0.05)
 
 
 class End:

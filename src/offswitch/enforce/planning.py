@@ -31,6 +31,7 @@ _PASSED = ("TERM", "COLORTERM", "LANG", "TZ", "NO_COLOR")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _DEFAULT_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _KERNEL = ("/proc", "/sys", "/dev")
+_HOST = (*_SYSTEM, "/etc", "/boot", "/run", "/var")
 
 
 class Refused(Exception):
@@ -157,6 +158,10 @@ def check_workspace(places: "Places", path: str) -> str:
             raise Refused(
                 f"the workspace {real} belongs to the kernel: name a folder of files with --workspace"
             )
+    if real in _HOST or _within(real, "/etc") or _within(real, "/boot"):
+        raise Refused(
+            f"the workspace {real} belongs to the system: name a folder of the work with --workspace"
+        )
     for own in (os.path.realpath(places.runtime), os.path.realpath(places.lasting)):
         if _within(own, real) or _within(real, own):
             raise Refused(

@@ -354,6 +354,8 @@ def _line(node: yaml.Node) -> int:
 
 def _kind(node: yaml.Node, *, literal: bool = False) -> str:
     """What YAML takes a node for, in words; or the text of a scalar as it stands."""
+    if node.tag.removeprefix(_TAG) not in (*_KINDS, "map", "seq", "timestamp", "merge", "value"):
+        return f"something tagged {node.tag[:60]}"
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):
