@@ -7,7 +7,6 @@ import select
 import shutil
 import signal
 import socket
-import stat
 import struct
 import subprocess
 import tempfile
@@ -21,8 +20,9 @@ from typing import Any
 import pytest
 
 from offswitch.sandboxes import wire
-from offswitch.sandboxes.cells import oci, oci_engine, oci_users
+from offswitch.sandboxes.cells import oci, oci_engine, oci_users, oci_view
 from offswitch.sandboxes.cgroups import Cgroups, Group
+from offswitch.sandboxes.errors import SandboxUnavailable
 
 BUSYBOX = "/bin/busybox"
 IMAGE = "localhost/offswitch-test"
@@ -59,7 +59,7 @@ ALL = [*RUNTIMES, GVISOR]
 
 def _podman(*arguments: str, **more: Any) -> str:
     done = subprocess.run(["podman", *arguments], capture_output=True, timeout=60, check=True, **more)
-    return done.stdout.decode()
+    return str(done.stdout.decode())
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ class Driven:
         self.plan: dict[str, Any] = {
             "name": "agent", "argv": ["/bin/true"], "environment": {}, "workspace": str(self.workspace), "read": [],
             "memory": 256 << 20, "pids": 100, "terminal": False, "home": "/tmp/home", "scratch": str(scratch),
-            "proxy": None, "options": options, "bounds": {"memory": "a control group"} if group else {}, **changes,
+            "proxy": None, "options": options, "bounds": {"memory": "a control group", "pids": "a control group"} if group else {}, **changes,
         }  # fmt: skip
         if group is not None:
             group.bound(*oci.bounds_for(self.plan))
@@ -353,7 +353,7 @@ def test_all_of_it_is_in_the_control_group(make: Make, runtime: str) -> None:
     driven = make(runtime, argv=["/bin/sleep", "100"])
     pid = driven.start()
     assert driven.group is not None
-    inside = set()
+    inside: set[int] = set()
     for directory in driven.group.directories:
         found = {
             int(one) for path in Path(directory).rglob("cgroup.procs") for one in path.read_text().split()
@@ -594,3 +594,247 @@ def test_no_secret_stands_on_a_command_line(make: Make) -> None:
     assert driven.hear()[0] == "ready"
     assert b"offswitch.agent=agent" in found
     assert b"s3cret-value" not in found
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_a_terminal_is_passed_through(make: Make, runtime: str) -> None:
+    script = "[ -t 0 ] && [ -t 2 ] && echo tty; stty size; trap 'stty size' WINCH; echo up;"
+    script += 'until [ -n "$line" ]; do read line; done; echo got $line; exit 5'
+    driven = make(runtime, argv=_shell(script), terminal=True)
+    fcntl.ioctl(driven.outer, termios.TIOCSWINSZ, struct.pack("4H", 33, 77, 0, 0))
+    driven.start()
+    driven.until(b"up")
+    assert driven.output.splitlines()[0] == b"tty"
+    assert b"33 77" in driven.output
+    fcntl.ioctl(driven.outer, termios.TIOCSWINSZ, struct.pack("4H", 44, 88, 0, 0))
+    time.sleep(0.3)
+    os.write(driven.outer, b"word\n")
+    driven.until(b"got word")
+    assert driven.hear() == ("exit", 5)
+    assert b"44 88" in driven.output
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_the_terminals_interrupt_key_reaches_the_program_and_no_key_detaches(
+    make: Make, runtime: str
+) -> None:
+    driven = make(
+        runtime,
+        argv=_shell("trap 'echo told; exit 4' INT; echo up; while :; do sleep 0.1; done"),
+        terminal=True,
+    )
+    driven.start()
+    driven.until(b"up")
+    os.write(driven.outer, b"\x10\x11")
+    time.sleep(0.3)
+    os.write(driven.outer, b"\x03")
+    assert driven.hear() == ("exit", 4)
+    assert b"told" in driven.output
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_proxys_socket_stands_in_the_containers_network(make: Make, runtime: str) -> None:
+    script = "printf ask | nc 127.0.0.1 18080"
+    driven = make(runtime, argv=_shell(script), proxy=18080)
+    driven.start()
+    listener = socket.socket(fileno=os.dup(driven.files["listener"]))
+    with listener:
+        listener.settimeout(20)
+        inner, _ = listener.accept()
+        with inner:
+            assert inner.recv(100) == b"ask"
+            inner.sendall(b"answer")
+    assert driven.hear() == ("exit", 0)
+    driven.drain()
+    assert driven.output == b"answer"
+    with socket.socket() as outer, pytest.raises(ConnectionRefusedError):
+        outer.connect(("127.0.0.1", 18080))
+
+
+@pytest.mark.skipif(shutil.which("runsc") is None, reason="runsc is not installed")
+def test_gvisor_refuses_a_proxy_in_one_line(make: Make) -> None:
+    word, why = make("runsc", proxy=18080).hear()
+    assert word == "failed"
+    assert "runsc" in why
+    assert "\n" not in why
+
+
+def test_a_default_runtime_works_on_this_host_and_is_told(make: Make) -> None:
+    driven = make(None)
+    assert driven.run() == 0
+    assert driven.facts["bounds"]["runtime"] in ("crun", "runc")
+    assert driven.facts["bounds"]["engine"] == "podman"
+
+
+def test_namespaces_that_are_handed_over_are_the_agents(make: Make) -> None:
+    driven = make(argv=["/bin/sleep", "100"])
+    pid = driven.start()
+    assert set(driven.files) == {"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
+    for name, file in driven.files.items():
+        about, theirs = os.fstat(file), os.stat(f"/proc/{pid}/ns/{name}")
+        assert (about.st_dev, about.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+def test_memory_is_bounded_for_all_together(make: Make) -> None:
+    driven = make(argv=_shell("head -c 400000000 /dev/zero >/tmp/large; exit 0"), memory=64 << 20)
+    driven.run()
+    assert driven.group is not None
+    peaks = [Path(one, "memory.max_usage_in_bytes") for one in driven.group.directories]
+    peaks = [one for one in peaks if one.exists()]
+    if not peaks:
+        pytest.skip("this host's control groups do not tell the peak of memory")
+    assert int(peaks[0].read_text()) <= oci.bounds_for(driven.plan)[0]
+
+
+def test_processes_are_bounded_where_there_is_no_group(make: Make) -> None:
+    script = "n=0; while [ $n -lt 80 ]; do sleep 100 & n=$((n+1)); done; echo all"
+    driven = make(argv=_shell(script), grouped=False, pids=30)
+    assert driven.run() != 0
+    assert b"all" not in driven.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b",
+        "-rf",
+        "$(touch /tmp/x)",
+        "new\nline",
+        "quote\"'`",
+        "ünïcode",
+        "../../up",
+        "a" * 200,
+        "{{.Config}}",
+    ],
+)
+def test_a_hostile_name_is_only_a_label(make: Make, name: str) -> None:
+    driven = make(name=name)
+    assert driven.hear()[0] == "ready"
+    label = _podman("ps", "--all", "--filter", "label=offswitch.agent", "--format", "{{.Labels}} {{.Names}}")
+    assert "offswitch-" in label
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["comma, ", 'quote"', "colon:ro", "equals=x", "space ", "$HOME", "ünï", "new\nline"]
+)
+def test_a_hostile_workspace_is_only_a_path(make: Make, tmp_path: Path, name: str) -> None:
+    workspace = tmp_path / name
+    workspace.mkdir()
+    assert make(argv=["/bin/touch", "here"], workspace=str(workspace)).run() == 0
+    assert [one.name for one in workspace.iterdir()] == ["here"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "argument", ["--privileged", "-v", "$(id)", "a b", "", "'", '"', "{{.Id}}", "--", "\n"]
+)
+def test_a_hostile_argument_is_only_an_argument(make: Make, argument: str) -> None:
+    driven = make(argv=["/bin/printf", "<%s>", argument, argument])
+    assert driven.run() == 0
+    assert driven.output.decode() == f"<{argument}><{argument}>"
+
+
+def test_tidying_twice_is_tidying_once(make: Make) -> None:
+    driven = make(argv=_shell(STUBBORN))
+    driven.start()
+    driven.until(b"up")
+    assert driven.group is not None
+    driven.group.kill()
+    driven.dead()
+    began = time.monotonic()
+    assert oci.tidy(driven.plan, driven.facts) == []
+    assert time.monotonic() - began < 15
+    assert _podman("ps", "--all", "--quiet") == ""
+    assert oci.tidy(driven.plan, driven.facts) == []
+    assert oci.tidy(driven.plan, {}) == []
+    assert [one for one in os.listdir("/run") if one.startswith("offswitch-")] == []
+    assert [path for one in driven.group.directories for path in Path(one).iterdir() if path.is_dir()] == []
+
+
+def test_a_cell_that_is_lost_as_it_comes_up_leaves_what_tidying_finds(make: Make) -> None:
+    driven = make()
+    time.sleep(0.15)
+    driven.reap()
+    assert driven.group is not None
+    driven.group.kill()
+    driven.dead()
+    assert oci.tidy(driven.plan, {}) == []
+    assert _podman("ps", "--all", "--quiet") == ""
+
+
+def test_an_image_that_is_not_there_is_said_in_one_line_and_not_fetched(make: Make) -> None:
+    driven = make(options={"image": "localhost/absent", "runtime": "runc"})
+    word, why = driven.hear()
+    assert word == "failed"
+    assert "localhost/absent" in why
+    assert "\n" not in why
+    assert _podman("ps", "--all", "--quiet") == ""
+    assert [one for one in os.listdir("/run") if one.startswith("offswitch-")] == []
+
+
+@pytest.mark.skipif(Path("/sys/fs/cgroup/cgroup.controllers").exists(), reason="there is no cgroup v1 here")
+def test_a_container_outside_of_the_group_is_never_started(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The control that keeps it inside is removed: runc then makes groups of its own.
+    monkeypatch.setattr(oci_view, "enter", lambda: None)
+    monkeypatch.setattr(oci_view, "groups", lambda of: {"": "/elsewhere"} if of == "self" else {"": "/"})
+    word, why = make("runc", argv=_shell("touch ran")).hear()
+    assert word == "failed"
+    assert "control group" in why
+
+
+def test_two_containers_share_no_user(make: Make) -> None:
+    pids = [make(argv=["/bin/sleep", "100"]).start() for _ in range(2)]
+    ranges = {Path(f"/proc/{pid}/uid_map").read_text().split()[1] for pid in pids}
+    assert len(ranges) == 2
+
+
+def test_ranges_of_users_are_given_to_one_at_a_time() -> None:
+    first, holder = oci_users.claim()
+    second, other = oci_users.claim()
+    assert abs(first - second) >= oci_users.SIZE
+    holder.close()
+    again, third = oci_users.claim()
+    assert again == first
+    other.close()
+    third.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({}, "image"),
+        ({"image": "x", "engine": "lxc"}, "podman or docker"),
+        ({"image": "--privileged"}, "image"),
+        ({"image": "x", "runtime": "absent"}, "absent"),
+        ({"image": "x", "pull": "always"}, "pull"),
+        ({"image": 3}, "image"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(options: dict[str, Any], word: str) -> None:
+    line = oci.missing(options)
+    assert line is not None
+    assert word in line
+    assert "\n" not in line
+    assert oci.missing({"image": "x"}) is None
+
+
+def test_an_engine_that_hangs_is_given_up(tmp_path: Path) -> None:
+    program = tmp_path / "podman"
+    program.write_text("#!/bin/sh\nsleep 300\n")
+    program.chmod(0o755)
+    engine = oci_engine.Engine("podman", str(program), None, viewing=False)
+    with pytest.raises(SandboxUnavailable, match="did not answer within 1 s"):
+        engine.call("create", seconds=1)
+
+
+def test_an_engines_failure_is_told_by_its_last_line(tmp_path: Path) -> None:
+    program = tmp_path / "podman"
+    program.write_text("#!/bin/sh\necho warning >&2; echo Error: the reason >&2; exit 125\n")
+    program.chmod(0o755)
+    engine = oci_engine.Engine("podman", str(program), None, viewing=False)
+    with pytest.raises(SandboxUnavailable, match=r"^podman create: the reason$"):
+        engine.call("create")

@@ -83,8 +83,8 @@ def missing(options: "dict[str, Any]") -> str | None:
 def bounds_for(plan: "dict[str, Any]") -> tuple[int, int]:
     """What the control group is to allow: bytes and processes of the agent, and of the engine's programs beside it."""
     if plan["options"].get("runtime", "").startswith("runsc"):
-        # gVisor's kernel keeps a process of the host's for each of the agent's, and threads of its own.
-        return plan["memory"] + (256 << 20), 2 * plan["pids"] + 192
+        # gVisor takes up to eight of the host's tasks for each process inside, and ends itself when it gets none.
+        return plan["memory"] + (256 << 20), 8 * plan["pids"] + 192
     return plan["memory"] + (192 << 20), plan["pids"] + 96
 
 
@@ -479,6 +479,8 @@ class _Cell:
         bounds = {**self._bounds, "system calls": f"seccomp, {self._engine.name}'s filter"}
         if self._engine.gvisor:
             bounds["system calls"] = "gVisor"
+            if "pids" in controllers:
+                controllers = {**controllers, "pids": f"{controllers['pids']}, at which gVisor ends itself"}
         if self._root and not self._engine.gvisor:
             bounds["pids"] = "RLIMIT_NPROC"
         if "memory" not in controllers:
