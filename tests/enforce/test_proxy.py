@@ -500,23 +500,20 @@ def alive(pid: int) -> bool:
 
 
 def test_it_keeps_no_file_and_no_privilege_of_the_supervisors(start: Callable[..., Proxy]) -> None:
-    secret = os.open("/dev/null", os.O_RDONLY)
-    one = start([])
+    with open(__file__):
+        one = start([])
     assert one.say(b"GET / HTTP/1.1\r\n\r\n")  # it is up
     if os.geteuid() == 0:
-        files = {os.path.realpath(f"/proc/{one.pid}/fd/{name}") for name in os.listdir(f"/proc/{one.pid}/fd")}
-        assert len([f for f in files if "socket:" in f]) == 2
-        assert not os.path.exists(f"/proc/{one.pid}/fd/{secret}") or secret < 3
-    os.close(secret)
-    status = dict(
-        line.split(":\t")
-        for line in Path(f"/proc/{one.pid}/status").read_text().splitlines()
-        if ":\t" in line
-    )
+        folder = f"/proc/{one.pid}/fd"
+        files = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if int(name) > 2]
+        # The listener, where it tells, and perhaps the connection just now.
+        assert len(files) <= 3
+        assert all(file.startswith("socket:") for file in files)
+    lines = Path(f"/proc/{one.pid}/status").read_text().splitlines()
+    status = dict(line.split(":\t") for line in lines if ":\t" in line)
     assert "0" not in status["Uid"].split()
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
     assert status["NoNewPrivs"] == "1"
-    assert int(status["VmRSS"].split()[0]) < 400_000
 
 
 # A network of its own, in which names lead where the test says and a public address can be had.
