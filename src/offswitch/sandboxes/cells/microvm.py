@@ -416,6 +416,11 @@ class _Cell:
             told.append(b"mount --bind " + place + b" " + place)
             if not writable:
                 told.append(b"mount -o remount,bind,ro,nosuid,nodev " + place)
+        told += [b"}", b"release() {", b":"]
+        told += [
+            b"umount " + _quoted(os.fsencode(f"/root/workspace/{part}")) + b" 2>/dev/null"
+            for part, _ in reversed(self._protected)
+        ]
         told += [b"}", b""]
         return {"plan": b"\n".join(told), "start": _starter(plan)}
 

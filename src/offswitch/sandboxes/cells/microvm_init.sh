@@ -128,44 +128,39 @@ relay() {
   { cat "/run/$1"; printf %s "$MARK"; } >"$2"
 }
 
-if [ "$TERMINAL" ]; then
-  telnetd -i -K -l /terminal <>"$port_terminal" >&0 9>&3 3>&- &
-else
-  cat "$port_in" >/run/in 2>/dev/null &
-  feeder=$!
-  relay out "$port_out" &
-  relays=$!
-  relay err "$port_err" &
-  relays="$relays $!"
-  setsid sh /launch </run/in >/run/out 2>/run/err 9>&3 3>&- &
-  agent=$!
-fi
+# Ends what is left of the agent's, and brings its workspace to the disk. As its own user, kill(-1) reaches all of it
+# at once and nothing else.
+finish() {
+  tries=0
+  while [ $tries -lt 500 ]; do
+    (ulimit -u unlimited || ulimit -p unlimited; exec nsenter -F -S 1000 -G 1000 /bin/busybox kill -9 -1) 2>/dev/null
+    release
+    umount /root/workspace 2>/dev/null && break
+    tries=$((tries + 1))
+    usleep 10000
+  done
+  sync
+  echo "ended $1" >&3
+}
 
 while read -r verb value <&3; do
   [ "$verb" = signal ] && kill "-$value" "$(cat /run/pid)"
 done 2>/dev/null &
 
+# The agent is started in the foreground: a shell has what it puts into the background ignore interrupts.
 if [ "$TERMINAL" ]; then
-  until [ -s /run/code ]; do usleep 20000; done
-  code=$(cat /run/code)
+  {
+    until [ -s /run/code ]; do usleep 20000; done
+    finish "$(cat /run/code)"
+    echo >/run/finish
+  } &
+  telnetd -i -K -l /terminal <>"$port_terminal" >&0 9>&3 3>&-
 else
-  wait $agent
-  code=$?
-fi
-
-# Everything of the agent's ends here; as its own user, kill(-1) reaches all of it at once and nothing else.
-while :; do
-  (ulimit -u unlimited || ulimit -p unlimited; exec nsenter -F -S 1000 -G 1000 /bin/busybox kill -9 -1) 2>/dev/null
-  umount /root/workspace 2>/dev/null && break
-  usleep 10000
-done
-sync
-echo "ended $code" >&3
-if [ "$TERMINAL" ]; then
-  echo >/run/finish
-else
-  kill -9 $feeder 2>/dev/null
-  wait $relays
+  cat "$port_in" >/run/in 2>/dev/null &
+  relay out "$port_out" &
+  relay err "$port_err" &
+  setsid sh /launch </run/in >/run/out 2>/run/err 9>&3 3>&-
+  finish $?
 fi
 # The cell ends the machine.
-sleep 1000000
+while :; do sleep 1000000; done

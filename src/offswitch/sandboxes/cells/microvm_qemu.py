@@ -22,8 +22,8 @@ PROGRAMS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/local/
 OVERHEAD = 256 * 1024 * 1024
 """Bytes that QEMU takes beyond the guest's memory; with TCG most of it are translated instructions."""
 
-TASKS = 64
-"""Threads that QEMU may have."""
+TASKS = 128
+"""Threads and processes of a cell: QEMU reads and writes disks with up to 64, and ends where it cannot start one."""
 
 _TRANSLATIONS = 64
 """Mebibytes of translated instructions that TCG keeps; its own choice would be up to 1024."""

@@ -148,7 +148,7 @@ def bring_back(image: str, listed: str, workspace: str, seconds: float) -> list[
     with open(listed, "rb") as content:
         known, protected = marshal.load(content)  # noqa: S302 - written by us, where no agent reaches
     file = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
-    top = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    top = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         back = _Return(known, dict(protected), os.fstat(file).st_blocks * 512 + _JOURNAL)
         try:
@@ -277,6 +277,9 @@ class _Return:
             os.close(inner)
 
     def _file(self, place: int, name: bytes, path: bytes, inode: Inode) -> None:
+        for _ in self.image.pieces(inode):
+            # Once through before the host's version is touched: a broken one must not take its place.
+            pass
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
             file = os.open(name, flags, dir_fd=place)
