@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _INLINE = 32 * 1024
-_MOST_FILES = 8
+_MOST_FILES = 16
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -226,7 +226,7 @@ class Guard(Witness):
             self._lease = values[0]
         elif word == "charge":
             words, self._promises, self._key = values
-            self._killer.init, *rest = files
+            self._killer.init, self._killer.cell, *rest = files
             self._observer = Observer(
                 _only_namespaces(dict(zip(words, rest, strict=True))), self._plan["workspace"]
             )

@@ -45,6 +45,8 @@ class Killer:
         """An open ``cgroup.events``, to be polled for POLLPRI; None without cgroup v2."""
         self.init: int | None = None
         """A pidfd of the process whose end is the sandbox's."""
+        self.cell: int | None = None
+        """A pidfd of the cell: the agent's parent, who could leave it unreaped, and so keep the init from ending."""
         for directory in group.directories if group is not None else ():
             for name, value in _LIFTS:
                 if (file := _open(f"{directory}/{name}", os.O_WRONLY)) is not None:
@@ -85,9 +87,10 @@ class Killer:
         for file in self._kills:
             with suppress(OSError):
                 os.write(file, b"1")
-        if self.init is not None:
-            with suppress(OSError):
-                signal.pidfd_send_signal(self.init, signal.SIGKILL)
+        for handle in (self.init, self.cell):
+            if handle is not None:
+                with suppress(OSError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
         at = time.monotonic_ns()
         if not self._kills:
             # cgroup v1 alone: its list is no single step, so it is only ever a help to the init's end.

@@ -41,13 +41,13 @@ class Observer:
 
         Returns:
             For at most 20 of them ``pid`` and ``command``; and how many processes of the host could not be looked into.
-            A process that has ended, but was not reaped, is in no namespace.
+            A process that has ended, and only was not reaped yet, is none.
         """
         found: list[dict[str, Any]] = []
         unseen = 0
         for pid in _pids():
             try:
-                if self._within(pid) and len(found) < _MOST:
+                if self._within(pid) and not _ended(pid) and len(found) < _MOST:
                     found.append({"pid": pid, "command": command(pid)})
             except PermissionError:
                 # Of another user. An agent cannot become one: it has no privileges and can gain none.
@@ -75,6 +75,15 @@ class Observer:
 
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process is a zombie: those still have their PID and user namespaces, and they run no more."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        if file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X"):
+            return False
+    # The first of its threads may have ended before the others.
+    return len(os.listdir(f"/proc/{pid}/task")) < 2
 
 
 def command(pid: int) -> str:

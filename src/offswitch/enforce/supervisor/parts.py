@@ -229,7 +229,7 @@ class Parts:
             streams.close_ours()
             self._kind.live(there, plan, self._group, streams.theirs, own)
 
-        self._fork("cell", hold, there)
+        self.killer.cell = os.pidfd_open(self._fork("cell", hold, there))
         streams.close_ours()
         streams.close_theirs()
 
@@ -307,11 +307,12 @@ class Parts:
     def _charge(self, files: list[int]) -> None:
         """Tell the guard what to kill and what to look for; it answers before anything of the agent runs."""
         assert self.guard is not None
+        assert self.killer.cell is not None
         self.promises = dict(self._kind.PROMISES)
         charge = ("charge", list(self._namespaces), self.promises, self.key.raw())
         self.guard.settimeout(_GUARD)
         try:
-            wire.send(self.guard, charge, [files[0], *self._namespaces.values()])
+            wire.send(self.guard, charge, [files[0], self.killer.cell, *self._namespaces.values()])
             answer = wire.receive(self.guard)
         except OSError:
             answer = None
