@@ -17,10 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
-from model_server import ModelServer, Run, Say, Turn
-from programs import Installed
-
-pytestmark = pytest.mark.slow
+from model_server import ModelServer, Run, Turn
+from programs import PROGRAMS, Installed
 
 _START_S = 120
 _COMMAND_S = 60
@@ -131,6 +129,7 @@ def at_least(count: int | None, least: int) -> bool:
     return count is None or count >= least
 
 
+@pytest.mark.slow
 def test_an_agent_program_does_its_work(bench: Bench) -> None:
     script: list[Turn] = [Run("echo done > /workspace/result; id -u"), bench.installed.program.last]
 
@@ -148,10 +147,11 @@ def test_an_agent_program_does_its_work(bench: Bench) -> None:
     assert bench.processes() == {}
 
 
+@pytest.mark.slow
 def test_an_agent_program_is_stopped_in_the_middle_of_a_command(bench: Bench) -> None:
     # One command that stays, and one behind it in the background; no `sleep`, which claude-code refuses.
     stays = "tail -f /dev/null & echo started > /workspace/started; exec tail -f /dev/null"
-    script: list[Turn] = [Run("echo first > /workspace/first"), Run(stays), Say("This is never reached.")]
+    script: list[Turn] = [Run("echo first > /workspace/first"), Run(stays)]
 
     with ModelServer(script) as server:
         done = bench.run(server, "--detach")
@@ -184,3 +184,10 @@ def test_an_agent_program_is_stopped_in_the_middle_of_a_command(bench: Bench) ->
         assert again.returncode == 125
         assert "reset" in again.stderr
         assert bench.processes() == {}
+
+
+def test_the_documentation_names_what_is_tried() -> None:
+    page = (Path(__file__).parents[2] / "docs/agents.md").read_text(encoding="utf-8")
+
+    assert [program.name for program in PROGRAMS if f"\n## {program.name}\n" not in page] == []
+    assert [program.name for program in PROGRAMS if f"{program.name} {program.version}" not in page] == []
