@@ -15,6 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from offswitch.enforce import latch as latches
+from offswitch.enforce.hosts import Hosts
 from offswitch.enforce.places import Places, Unusable, make
 from offswitch.enforce.supervisor import guard, scribe
 from offswitch.enforce.supervisor.killing import Killer
@@ -114,6 +115,10 @@ class Parts:
         problem = self._kind.missing(plan["options"])
         if problem is not None:
             raise NotStarted(problem, 2)
+        try:
+            Hosts(plan["hosts"])
+        except ValueError as error:
+            raise NotStarted(str(error), 2) from None
         record = {key: plan[key] for key in ("name", "run", "workspace", "trusted", "needed")}
         try:
             self.latch = latches.arm(self._places, record)
