@@ -1,0 +1,3 @@
+from offswitch.enforce.drills.faults import Fault
+
+FAULTS: list[Fault] = []
