@@ -107,17 +107,31 @@ class Desk:
         return found
 
     def close(self) -> None:
+        if self.cleared():
+            return
         self("stop", "--all")
         for process in self.started:
             process.kill()
             process.communicate()
         until(lambda: not self.processes())
-        until(lambda: not (self.state / "agents").exists() or not list((self.state / "agents").iterdir()))
+
+    def cleared(self) -> bool:
+        """Whether every supervisor has ended and taken its folder away."""
+        return not list((self.state / "agents").glob("*"))
+
+
+@pytest.fixture(scope="module")
+def desks() -> Iterator[list[Desk]]:
+    """Every desk of these tests: supervisors look for what comes back for 2 s, and that is awaited once."""
+    opened: list[Desk] = []
+    yield opened
+    until(lambda: all(one.cleared() for one in opened))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, desks: list[Desk]) -> Iterator[Desk]:
     one = Desk(tmp_path)
+    desks.append(one)
     yield one
     one.close()
 
@@ -132,10 +146,10 @@ def _still(path: Path) -> bool:
 # Without an agent
 
 
-@pytest.mark.parametrize("command", enforce.COMMANDS)
-def test_every_command_stands_in_the_help_of_all(command: str) -> None:
+def test_every_command_stands_in_the_help_of_all() -> None:
     done = subprocess.run([sys.executable, "-m", "offswitch", "--help"], capture_output=True, text=True)
-    assert re.search(rf"^│ {command} +\S", done.stdout, re.M), done.stdout
+    shown = re.findall(r"^│ ([a-z]+) +\S", done.stdout, re.M)
+    assert [one for one in shown if one in enforce.COMMANDS] == list(enforce.COMMANDS), done.stdout
 
 
 @pytest.mark.parametrize("command", [one for one in enforce.COMMANDS if one != "drill"])
@@ -342,6 +356,7 @@ def test_a_signal_stops_the_agent(desk: Desk, numbers: list[signal.Signals], sai
     assert not desk.processes()
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 def test_an_agent_that_ignores_the_first_interrupt_is_cut_after_its_grace(desk: Desk) -> None:
     process = desk.start("run", "--", "sh", "-c", "trap '' TERM INT; touch up; while :; do sleep 0.1; done")
@@ -376,6 +391,7 @@ def test_when_nobody_reads_the_output_the_agent_is_stopped(desk: Desk) -> None:
 
 
 @needs_bubblewrap
+@pytest.mark.slow
 def test_a_stop_gets_through_while_nobody_reads_the_output(desk: Desk) -> None:
     process = desk.start("run", "--name", "full", "--", "sh", "-c", "touch up; exec yes")
     until((desk.work / "up").exists)
@@ -526,6 +542,7 @@ def test_logs_are_the_account_and_the_output(desk: Desk) -> None:
     assert desk("logs", "talks").out == account + output
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 def test_logs_can_be_followed_until_the_agent_has_ended(desk: Desk) -> None:
     desk.up("counts", "for i in 1 2 3; do sleep 0.3; echo line $i; done; sleep 60")
@@ -540,7 +557,7 @@ def test_logs_can_be_followed_until_the_agent_has_ended(desk: Desk) -> None:
 
 
 @needs_bubblewrap
-@pytest.mark.parametrize("wrong", ["garbage", "mode", "folder", "counter", "file for the folder"])
+@pytest.mark.parametrize("wrong", ["garbage", "mode", "folder", "counter"])
 def test_a_stop_needs_neither_key_nor_folder(desk: Desk, wrong: str) -> None:
     place = desk.up("stubborn")
     folder = desk.state / "keys"
@@ -555,8 +572,6 @@ def test_a_stop_needs_neither_key_nor_folder(desk: Desk, wrong: str) -> None:
         (folder / "counter").write_bytes(b"x" * 100)
     else:
         folder.rename(desk.state / "moved")
-        if wrong == "file for the folder":
-            folder.write_text("")
     done = desk("stop", "stubborn")
     # Where the state is harmed the supervisor may have been quicker: that is a loss which stops the agent too.
     assert done.code == 0, done
@@ -579,6 +594,7 @@ def test_a_stop_needs_no_right_clock(desk: Desk) -> None:
     assert not desk.processes()
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 def test_an_order_of_a_key_that_nobody_trusts_loosens_nothing(desk: Desk, tmp_path: Path) -> None:
     desk.up("mine")
@@ -605,6 +621,13 @@ def test_two_of_three_keys_reset(desk: Desk, tmp_path: Path) -> None:
     assert desk("reset", "shared", "--key", paths[0], "--out", order).code == 0
     assert "too-few-keys" in desk("send", order).refused()
     assert "already" in desk("sign", order, "--key", paths[0]).refused()
+    shown = desk("sign", order, "--show")
+    assert (shown.code, "reset shared" in shown.out, ids[0] in shown.out, ids[1] in shown.out) == (
+        0,
+        True,
+        True,
+        False,
+    )
     signed = desk("sign", order, "--key", paths[1])
     assert (signed.code, "reset shared" in signed.out, ids[1] in signed.out) == (0, True, True), signed
     assert desk("send", order).code == 0
@@ -616,6 +639,7 @@ def test_two_of_three_keys_reset(desk: Desk, tmp_path: Path) -> None:
     assert "refused" in desk("send", order).refused()
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 def test_a_damaged_order_is_neither_signed_nor_sent(desk: Desk, tmp_path: Path) -> None:
     place = desk.up("agent")
@@ -630,6 +654,7 @@ def test_a_damaged_order_is_neither_signed_nor_sent(desk: Desk, tmp_path: Path) 
     assert not _still(place / "ticks")
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 def test_another_policy_can_be_adopted_while_the_agent_runs(desk: Desk, tmp_path: Path) -> None:
     rules = tmp_path / "policy.yaml"
@@ -704,6 +729,7 @@ class Terminal:
                 os.waitpid(self.pid, 0)
         if self.master >= 0:
             os.close(self.master)
+            self.master = -1
 
 
 @pytest.fixture
@@ -722,12 +748,11 @@ def terminal(desk: Desk) -> Iterator[Callable[..., Terminal]]:
 @needs_bubblewrap
 def test_an_interactive_agent_has_the_terminal(desk: Desk, terminal: Callable[..., Terminal]) -> None:
     one = terminal("run", "--name", "shell", "--", "bash", "--norc", "-i")
-    one.until(b"shell runs")
-    one.type(b"tty; stty size; echo $TERM; test -t 2 && echo errors too\r")
+    until(lambda: one.read() and one.raw())
+    one.type(b"stty size; echo $TERM; test -t 0 && test -t 2 && echo err''ors too > /dev/tty\r")
     seen = one.until(b"errors too\r\n")
     assert b"40 100" in seen
     assert b"xterm-256color" in seen
-    assert b"not a tty" not in seen
     assert one.raw()
     one.resize(50, 132)
     until(lambda: (one.type(b"stty size\r"), b"50 132" in one.read(0.3))[1])
@@ -741,6 +766,7 @@ def test_an_interactive_agent_has_the_terminal(desk: Desk, terminal: Callable[..
     assert not one.raw()
 
 
+@pytest.mark.slow
 @needs_bubblewrap
 def test_a_terminal_is_given_back_as_it_was(desk: Desk, terminal: Callable[..., Terminal]) -> None:
     script = (

@@ -246,18 +246,18 @@ def doctor(arguments: list[str]) -> int:
     parser = Parser("doctor", "[options]")
     parser.add_json()
     asked = parser.parse_args(arguments)
-    from offswitch.enforce import doctor as examination
+    from offswitch.enforce.doctor import able, checks
 
-    checks = examination.checks()
-    able = examination.able(checks)
+    found = checks()
+    holds = able(found)
     if asked.as_json:
-        body = {"able": able, "checks": [check.as_dict() for check in checks]}
+        body = {"able": holds, "checks": [check.as_dict() for check in found]}
         json.dump(body, sys.stdout, indent=2)
         print()
-        return 0 if able else FINDING
-    rows = [(check.name, check.state, check.what) for check in checks]
+        return 0 if holds else FINDING
+    rows = [(check.name, check.state, check.what) for check in found]
     print(table(("WHAT", "STATE", "FOUND"), rows, width()))
-    mends = [check for check in checks if check.mend and check.state != "ok"]
+    mends = [check for check in found if check.mend and check.state != "ok"]
     if mends:
         print()
         for check in mends:
@@ -265,7 +265,7 @@ def doctor(arguments: list[str]) -> int:
     print()
     print(
         "an agent can be held here, in the default sandbox"
-        if able
+        if holds
         else "NO AGENT CAN BE HELD HERE in the default sandbox: mend what is missing above"
     )
-    return 0 if able else FINDING
+    return 0 if holds else FINDING

@@ -1,11 +1,13 @@
 """The commands that give an order other than a stop: hold, release, renew, reset, policy, sign, send."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 from offswitch.cli.arguments import Parser, duration, find_places
 from offswitch.cli.exits import NOT_DEAD, USAGE, Stop
 from offswitch.cli.stopping import in_words
+from offswitch.cli.table import safe
 from offswitch.enforce import amounts, control, latch, ordering, stopping
 
 TYPE_CHECKING = False
@@ -183,24 +185,27 @@ def sign(arguments: list[str]) -> int:
     parser = Parser("sign", "[options] ORDERFILE")
     parser.add_argument("file", metavar="ORDERFILE", help="File that --out wrote.")
     parser.add_argument("--key", metavar="FILE", help="Sign with this key (your own).")
+    parser.add_argument("--show", action="store_true", help="Say what the order is, and sign nothing.")
     parser.add_state()
     asked = parser.parse_args(arguments)
     places = find_places(asked.state)
     try:
-        _, rules, order = ordering.unpack(asked.file)
-        # What is signed is said before it is signed.
-        print(
-            f"the order in {asked.file}: {_said(order.action, order.agent, order.lease_s)} "
-            f"(run {order.run or 'any'}){': ' + order.reason if order.reason else ''}"
+        envelope, rules, order = ordering.unpack(asked.file)
+        what = (
+            f"{_said(order.action, order.agent, order.lease_s)} (run {order.run or 'any'})"
+            f"{': ' + order.reason if order.reason else ''}"
         )
-        if rules is not None:
-            import json
-
-            print(json.dumps(rules, indent=2))
+        if asked.show:
+            print(what)
+            for one in envelope["signatures"]:
+                print(f"under the name of {safe(str(one.get('keyid')))}")
+            if rules is not None:
+                print(json.dumps(rules, indent=2))
+            return 0
         id = ordering.add(places, asked.file, asked.key)
     except (ordering.Unsigned, ordering.Unfit) as error:
         raise Stop(USAGE, str(error)) from None
-    print(f"signed by {id}; send it with: offswitch send {asked.file}")
+    print(f"signed by {id}: {what}; send it with: offswitch send {asked.file}")
     return 0
 
 

@@ -145,7 +145,10 @@ class Passage:
             waiting = any(self._output.values())
             if self._ended is not None:
                 late = late or time.monotonic() + _LATE
-                if not waiting and (not self._stream_open or time.monotonic() > late):
+                # A reader may take its time over what is left, unless the user has asked for the end.
+                if time.monotonic() > late and (not waiting or self._asked):
+                    return
+                if not waiting and not self._stream_open:
                     return
             poll = select.poll()
             poll.register(wake, select.POLLIN)
@@ -162,7 +165,7 @@ class Passage:
             for file, data in self._output.items():
                 if data:
                     poll.register(file, select.POLLOUT)
-            for file, what in poll.poll(None if self._ended is None or waiting else 100):
+            for file, what in poll.poll(None if self._ended is None else 100):
                 if file == wake:
                     self._heed(os.read(wake, 256), raw)
                 elif file == self._line.fileno():

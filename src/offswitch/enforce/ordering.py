@@ -145,6 +145,8 @@ def unpack(path: str) -> "tuple[dict[str, Any], dict[str, Any] | None, Any]":
         if not isinstance(body, dict) or body.get("offswitch-order") != _VERSION:
             raise Unfit(f"{path} holds no order: name a file that --out wrote")
         envelope, policy = body["order"], body.get("policy")
+        if not all(isinstance(one, dict) for one in envelope["signatures"]):
+            raise TypeError
         said = canonical.decode(binascii.a2b_base64(envelope["payload"], strict_mode=True))
         if not isinstance(said, dict) or said.pop("version", None) != 1:
             raise Unfit(
