@@ -32,6 +32,10 @@ fail() {
   poweroff -f
 }
 
+for name in chroot nsenter setpriv setsid ${TERMINAL:+telnetd}; do
+  [ -e "/bin/$name" ] || fail "the host's busybox has no $name: install a fuller busybox-static"
+done
+
 # disk SERIAL: the device of this serial number
 disk() {
   grep -lx "$1" /sys/block/*/serial | { IFS=/ read -r _ _ _ name _ && echo "/dev/$name"; }
@@ -144,7 +148,8 @@ finish() {
 }
 
 while read -r verb value <&3; do
-  [ "$verb" = signal ] && kill "-$value" "$(cat /run/pid)"
+  # To its whole process group, as a terminal would.
+  [ "$verb" = signal ] && kill "-$value" -- "-$(cat /run/pid)"
 done 2>/dev/null &
 
 # The agent is started in the foreground: a shell has what it puts into the background ignore interrupts.
