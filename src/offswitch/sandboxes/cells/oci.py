@@ -48,6 +48,8 @@ _RECORD = "container"
 """File in the scratch directory that names the container from before it is made."""
 _RUN = "/run"
 """Where root mounts a workspace for a container: its users have to reach it, and the scratch directory is closed."""
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What podman sets where neither the image nor the agent's variables have a PATH."""
 _GATE = "/run/offswitch-gate"
 
 
@@ -184,12 +186,11 @@ class _Cell:
         self._bring_up()
         self._known |= {"runtime": self._engine.runtime}
         handed = self._open_namespaces()
-        listener = self._furnish(handed)
+        listener, absent = self._furnish(handed)
         if listener is not None:
             handed = {"listener": listener, **handed}
         handed = dict(list(handed.items())[: _MOST_FILES - 1])
         self._watch_over()
-        absent = self._look_up()
         facts = {"files": list(handed), "bounds": self._limits(), "tidy": self._known}
         wire.send(self._line, ("ready", facts, b""), [self._init, *handed.values()])
         for file in handed.values():
@@ -324,7 +325,7 @@ class _Cell:
         return [(path, path, False) for path in self._plan["read"]]
 
     def _make_gate(self) -> str:
-        path = self._plan["scratch"] + "/gate"
+        path = f"{self._plan['scratch']}/gate"
         os.mkfifo(path, 0o644)
         return path
 
@@ -347,7 +348,7 @@ class _Cell:
         # Were it gone, and its number another's, that other would not be what stands here.
         if parent is not None and _parent(self._pid) != parent:
             raise SandboxUnavailable(f"{self._engine.name}: the container ended as it came up")
-        self._hold_to_group()
+        self._hold_to_group(self._pid, *([parent] if parent is not None else []))
 
     def _read_conmon(self, conmon: int) -> None:
         """Learn where conmon says how the container ended, and where its configuration lies."""
@@ -358,20 +359,20 @@ class _Cell:
             self._known["exit"] = f"{given['--exit-dir']}/{given['-c']}"
         self._bundle = given.get("-b", "")
 
-    def _hold_to_group(self) -> None:
+    def _hold_to_group(self, *processes: int) -> None:
         """See that the container's init, and conmon, are in the group's directories or below."""
         if self._group is None:
             return
-        own, theirs = oci_view.groups("self"), oci_view.groups(self._pid)
-        for controllers, path in own.items():
-            if path == "/":
-                continue
-            other = theirs.get(controllers, "")
-            if other != path and not other.startswith(path + "/"):
-                raise SandboxUnavailable(
-                    f"{self._engine.name} put the container outside of its control group ({other or 'none'} and not"
-                    f" {path}): use podman with runc or crun"
-                )
+        own = oci_view.groups("self")
+        for pid in processes:
+            theirs = oci_view.groups(pid)
+            for controllers, path in own.items():
+                other = theirs.get(controllers, "")
+                if path != "/" and other != path and not other.startswith(path + "/"):
+                    raise SandboxUnavailable(
+                        f"{self._engine.name} put the container outside of its control group ({other or 'none'} and"
+                        f" not {path}): use podman with runc or crun"
+                    )
 
     def _open_namespaces(self) -> dict[str, int]:
         handed = {}
@@ -386,14 +387,15 @@ class _Cell:
                     handed[name] = file
         return handed
 
-    def _furnish(self, namespaces: dict[str, int]) -> int | None:
-        """Make the home and the proxy's listening socket, from a short-lived process inside.
+    def _furnish(self, namespaces: dict[str, int]) -> tuple[int | None, tuple[int, str] | None]:
+        """Make the home and the proxy's listening socket, and look for the program, from a short-lived process inside.
 
         Returns:
-            The socket.
+            The socket; exit code and reason, if there is no such program.
         """
         if self._engine.gvisor or (self._engine.name == "docker" and self._plan["proxy"] is None):
-            return None
+            return None, None
+        path = self._path()
         ours, theirs = wire.pair()
         cell = os.getpid()
         root = os.open(f"/proc/{self._pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -403,10 +405,12 @@ class _Cell:
                 kernel.die_with(cell)
                 ours.close()
                 try:
-                    listener = _inside(namespaces, root, self._plan, home=self._engine.name == "podman")
-                    wire.send(theirs, "", [listener] if listener is not None else [])
+                    podman = self._engine.name == "podman"
+                    listener = _inside(namespaces, root, self._plan, home=podman)
+                    absent = _look_up(root, self._plan["argv"][0], path) if podman else None
+                    wire.send(theirs, ("", absent), [listener] if listener is not None else [])
                 except OSError as error:
-                    wire.send(theirs, f"the container cannot be furnished: {error.strerror}")
+                    wire.send(theirs, (f"the container cannot be furnished: {error.strerror}", None))
             finally:
                 os._exit(0)
         theirs.close()
@@ -414,9 +418,10 @@ class _Cell:
         with ours:
             answer = wire.receive(ours)
         os.waitpid(pid, 0)
-        if answer is None or answer[0]:
-            raise SandboxUnavailable(answer[0] if answer else "the container could not be furnished")
-        return answer[1][0] if answer[1] else None
+        why, absent = answer[0] if answer is not None else ("the container could not be furnished", None)
+        if answer is None or why:
+            raise SandboxUnavailable(why)
+        return answer[1][0] if answer[1] else None, absent
 
     def _watch_over(self) -> None:
         """Have a process that kills the container's init when this one is gone, however it went.
@@ -441,38 +446,14 @@ class _Cell:
         os.set_inheritable(end, False)
         self._end = end
 
-    def _look_up(self) -> tuple[int, str] | None:
-        """Whether the agent's program is there: the exit code and the reason, if it is not.
-
-        The container's init would say it too late, and with a code that is anybody's.
-        """
-        name = self._plan["argv"][0]
-        if self._engine.name == "docker" or self._engine.gvisor:
-            return None
+    def _path(self) -> str:
+        """Where the agent's program is looked for, as the container will have it."""
         try:
             with open(self._bundle + "/config.json") as text:
                 variables = json.load(text)["process"]["env"]
-            root = os.open(f"/proc/{self._pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return str(dict(one.partition("=")[::2] for one in variables)["PATH"])
         except (OSError, ValueError, KeyError):
-            return None
-        path = dict(one.partition("=")[::2] for one in variables).get("PATH", "")
-        places = [name] if "/" in name else [f"{place or '.'}/{name}" for place in path.split(":")]
-        answer: tuple[int, str] | None = (
-            127,
-            f"{name}: not found in the image {self._plan['options']['image']}",
-        )
-        try:
-            for place in places:
-                with suppress(OSError):
-                    file = kernel.open_inside(root, os.path.join("/workspace", place), os.O_PATH)
-                    mode = os.fstat(file).st_mode
-                    os.close(file)
-                    if stat.S_ISREG(mode) and mode & 0o111:
-                        return None
-                    answer = 126, f"{name}: cannot be run"
-        finally:
-            os.close(root)
-        return answer
+            return str(self._plan["environment"].get("PATH") or _PATH)
 
     def _limits(self) -> dict[str, str]:
         controllers = self._plan.get("bounds", {})
@@ -481,7 +462,7 @@ class _Cell:
             bounds["system calls"] = "gVisor"
             if "pids" in controllers:
                 controllers = {**controllers, "pids": f"{controllers['pids']}, at which gVisor ends itself"}
-        if self._root and not self._engine.gvisor:
+        elif self._engine.name == "podman":
             bounds["pids"] = "RLIMIT_NPROC"
         if "memory" not in controllers:
             bounds["memory"] = "RLIMIT_DATA, for each process and not for all together"
@@ -624,6 +605,23 @@ def _inside(namespaces: dict[str, int], root: int, plan: "dict[str, Any]", *, ho
         listener.bind(("127.0.0.1", plan["proxy"]))
         listener.listen(256)
         return listener.detach()
+
+
+def _look_up(root: int, name: str, path: str) -> tuple[int, str] | None:
+    """Whether the agent's program is there: the exit code and the reason, if it is not.
+
+    The container's init would say it too late, and with a code that is anybody's.
+    """
+    answer: tuple[int, str] | None = 127, f"{name}: not found in the image"
+    for place in [name] if "/" in name else [f"{place or '.'}/{name}" for place in path.split(":")]:
+        with suppress(OSError):
+            file = kernel.open_inside(root, os.path.join("/workspace", place), os.O_PATH)
+            mode = os.fstat(file).st_mode
+            os.close(file)
+            if stat.S_ISREG(mode) and mode & 0o111:
+                return None
+            answer = 126, f"{name}: cannot be run"
+    return answer
 
 
 def _advice(problem: str, plan: "dict[str, Any]") -> str:
