@@ -201,7 +201,7 @@ class Supervisor:
             "name": plan["name"], "run": plan["run"], "state": self._state(), "since": self._since,
             "lease_left": max(0.0, round(self._lease - boottime(), 1)), "sandbox": plan["sandbox"],
             "promises": parts.promises, "bounds": parts.facts["bounds"], "kills_by": self._killer.by,
-            "processes": self._killer.tasks(), "memory": parts.memory(), "doing": command(youngest[0]) if youngest else "",
+            "processes": 0 if self._dead else self._killer.tasks(), "memory": parts.memory(), "doing": command(youngest[0]) if youngest else "",
             "workspace": plan["workspace"], "command": plan["argv"], "detached": plan["detached"],
             "supervisor": os.getpid(), "needed": plan["needed"],
         }  # fmt: skip
