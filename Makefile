@@ -1,7 +1,7 @@
 # Everything is set up by `make setup`, which every other target calls first: .venv, and system packages where permitted.
 # ARGS go to the command behind a target: make measure ARGS="--model openai/o3", make test ARGS="-k verdict".
 .DEFAULT_GOAL := help
-.PHONY: help setup weights measure test test-slow bench lint format lock clean distclean
+.PHONY: help setup parts weights measure test test-slow bench lint format lock clean distclean
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
@@ -13,6 +13,9 @@ help: ## Say what there is (this text)
 
 setup: ## Make .venv from the lock; install missing system packages where permitted
 	@PYTHON='$(PYTHON)' bash scripts/setup
+
+parts: setup ## Install what the sandboxes oci and microvm need (root; podman, QEMU and others)
+	@bash scripts/parts
 
 weights: setup ## Fetch the embedded model, once
 	@$(PY) -m offswitch.measure.models.weights >/dev/null || echo "The embedded model local/smollm2 could not be fetched (see above); everything else works." >&2
