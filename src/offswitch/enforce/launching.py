@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from offswitch.enforce.places import Places, Unusable, make
 from offswitch.sandboxes import wire
@@ -129,7 +128,7 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
 
 
 def _program() -> list[str]:
-    source = str(Path(__file__).resolve().parents[2])
+    source = os.path.realpath(__file__ + "/../../..")
     code = f"import sys; sys.path.insert(0, {source!r}); from offswitch.enforce.supervisor.main import main; main()"
     return [sys.executable, "-I", "-S", "-c", code]
 
@@ -141,7 +140,8 @@ def _site() -> list[str]:
 
 def _last_line(places: Places, name: str) -> str:
     try:
-        lines = Path(places.logs(name), "errors").read_text(errors="replace").strip().splitlines()
+        with open(places.logs(name) + "/errors", errors="replace") as errors:
+            lines = errors.read().strip().splitlines()
     except OSError:
         lines = []
     return "the supervisor was lost as it started" + (f": {lines[-1]}" if lines else "")

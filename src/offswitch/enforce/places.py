@@ -2,24 +2,25 @@
 
 import os
 import stat
-from dataclasses import dataclass
 
 
 class Unusable(Exception):
     """A place that cannot be used; the message is one line that says what to do."""
 
 
-@dataclass(frozen=True)
 class Places:
-    """The folders of one operator.
+    """The folders of one operator. Not a dataclass: to import those takes longer than to stop an agent.
 
     Attributes:
         runtime: Control sockets and scratch folders of running agents.
         lasting: Latches, keys, logs and receipts.
     """
 
-    runtime: str
-    lasting: str
+    __slots__ = ("lasting", "runtime")
+
+    def __init__(self, runtime: str, lasting: str) -> None:
+        self.runtime = runtime
+        self.lasting = lasting
 
     def agent(self, name: str) -> str:
         """Folder of a running agent: its control socket ``control`` and its ``scratch``."""
