@@ -19,6 +19,7 @@ from offswitch.enforce.hosts import Hosts
 from offswitch.enforce.places import Places, Unusable, make
 from offswitch.enforce.supervisor import guard, scribe
 from offswitch.enforce.supervisor.killing import Killer
+from offswitch.enforce.supervisor.loop import TICK
 from offswitch.sandboxes import kernel, wire
 from offswitch.sandboxes.cells import KINDS
 from offswitch.sandboxes.cgroups import Cgroups, Group
@@ -112,9 +113,8 @@ class Parts:
         if plan["sandbox"] not in KINDS:
             raise NotStarted(f"there is no sandbox {plan['sandbox']}: choose one of {', '.join(KINDS)}", 2)
         self._kind = import_module("offswitch.sandboxes.cells." + plan["sandbox"])
-        problem = self._kind.missing(plan["options"])
-        if problem is not None:
-            raise NotStarted(problem, 2)
+        if not getattr(self._kind, "TRIED_BY_STARTING", False):
+            self._refuse_what_is_missing()
         try:
             Hosts(plan["hosts"])
         except ValueError as error:
@@ -135,9 +135,16 @@ class Parts:
             self._fork_parts(streams)
             self._load_keys()
             self._charge(self._await_ready())
-        except BaseException:
+        except BaseException as error:
             self.take_down()
+            if isinstance(error, NotStarted):
+                self._refuse_what_is_missing()
             raise
+
+    def _refuse_what_is_missing(self) -> None:
+        problem = self._kind.missing(self._plan["options"])
+        if problem is not None:
+            raise NotStarted(problem, 2)
 
     def go(self) -> int:
         """Start the agent's program.
@@ -278,13 +285,19 @@ class Parts:
 
     def _from_cell(self, otherwise: str) -> "tuple[tuple[Any, ...], list[int]]":
         assert self.cell is not None
-        self.cell.settimeout(_UP)
-        try:
-            message = wire.receive(self.cell)
-        except TimeoutError:
-            raise NotStarted(
-                f"the sandbox did not come up within {_UP:.0f} s: the host is too busy"
-            ) from None
+        self.cell.settimeout(TICK)
+        until = time.monotonic() + _UP
+        while True:
+            try:
+                message = wire.receive(self.cell)
+                break
+            except TimeoutError:
+                # The guard wants to hear something while the sandbox takes its time; no lease has begun.
+                self.tell_guard(("beat", 0.0))
+            if time.monotonic() > until:
+                raise NotStarted(
+                    f"the sandbox did not come up within {_UP:.0f} s: the host is too busy"
+                ) from None
         self.cell.settimeout(None)
         if message is None:
             raise NotStarted(otherwise)
