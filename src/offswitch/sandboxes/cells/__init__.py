@@ -5,6 +5,7 @@ and this package alone, and it dies with the supervisor. Each kind is a module h
 
     missing(options: dict) -> str | None
         What this host lacks for this kind: one line that says what to do; None if nothing. Quick (milliseconds).
+        Asked before the start; of a kind that sets ``TRIED_BY_STARTING``, only after one that failed.
 
     live(line: socket.socket, plan: dict, group: Group | None, streams: tuple[int, int, int], supervisor: int) -> None
         Be the cell of one agent, in a fresh fork of the supervisor, until the agent has ended.
