@@ -66,6 +66,11 @@ def test_what_other_kinds_lack_does_not_matter_to_the_default_one() -> None:
     assert doctor.able(found) == (preflight.missing() is None)
 
 
+def test_only_what_can_be_prepared_is() -> None:
+    with pytest.raises(doctor.Unprepared, match="microvm"):
+        doctor.prepare("bubblewrap")
+
+
 def test_the_device_of_kvm_is_tried_and_not_only_seen() -> None:
     found = {check.name: check for check in doctor.checks()}["KVM"]
     if not os.path.exists("/dev/kvm"):

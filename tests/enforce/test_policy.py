@@ -499,6 +499,18 @@ def test_a_link_out_of_the_workspace_is_no_way_to_a_program_out_of_sight(
         plan(places, work, str(work / "tool"))
 
 
+def test_another_root_file_system_has_programs_of_its_own(places: Places, work: Path) -> None:
+    made = plan(places, work, "no-such-program", sandbox="oci", options={"image": "x"})
+    assert made["argv"] == ["no-such-program"]
+    assert "PATH" not in made["environment"]
+    script = put(work / "go")
+    assert plan(places, work, str(script), sandbox="microvm")["argv"] == ["/workspace/go"]
+
+
+def test_a_stated_path_is_kept(places: Places, work: Path) -> None:
+    assert plan(places, work, environment={"PATH": "/usr/bin"})["environment"]["PATH"] == "/usr/bin"
+
+
 def test_nothing_is_written_by_planning(places: Places, work: Path) -> None:
     plan(places, work)
     assert not os.path.exists(places.runtime)

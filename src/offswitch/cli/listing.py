@@ -244,10 +244,18 @@ def _plain(value: object) -> str:
 def doctor(arguments: list[str]) -> int:
     """Say what this host can hold; 0 if it can hold an agent in the default sandbox, 1 if not."""
     parser = Parser("doctor", "[options]")
+    parser.add_argument(
+        "--prepare", metavar="KIND", help="Fetch what a kind of sandbox needs first: microvm."
+    )
     parser.add_json()
     asked = parser.parse_args(arguments)
-    from offswitch.enforce.doctor import able, checks
+    from offswitch.enforce.doctor import Unprepared, able, checks, prepare
 
+    if asked.prepare is not None:
+        try:
+            prepare(asked.prepare)
+        except Unprepared as error:
+            raise Stop(USAGE, str(error)) from None
     found = checks()
     holds = able(found)
     if asked.as_json:

@@ -1,5 +1,6 @@
 """`offswitch run` and `offswitch attach`."""
 
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -121,7 +122,7 @@ def _read(arguments: list[str]) -> "tuple[Namespace, list[str]]":
         default=[],
         help="Pass a variable of your own, or set one. May be repeated.",
     )
-    add("--image", metavar="IMAGE", help="Image of an oci or microvm sandbox.")
+    add("--image", metavar="IMAGE", help="Image of an oci sandbox, or root file system of a microvm.")
     add("--runtime", metavar="RUNTIME", help="Runtime of an oci sandbox, such as runsc.")
     add("--detach", action="store_true", help="Run on when this terminal is closed.")
     parser.add_state()
@@ -149,6 +150,18 @@ def _read(arguments: list[str]) -> "tuple[Namespace, list[str]]":
         else:
             asked.passed.append(variable)
     return asked, arguments[at + 1 :]
+
+
+def _options(asked: "Namespace") -> dict[str, str]:
+    """The sandbox's own settings."""
+    options = {}
+    if asked.image is not None and asked.sandbox == "microvm":
+        options["root"] = os.path.realpath(asked.image)
+    elif asked.image is not None:
+        options["image"] = asked.image
+    if asked.runtime is not None:
+        options["runtime"] = asked.runtime
+    return options
 
 
 def _policy(path: str | None) -> "dict[str, Any] | None":

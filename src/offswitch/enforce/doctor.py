@@ -93,6 +93,28 @@ def _version(program: str, *arguments: str) -> str:
 # What the default sandbox stands on
 
 
+class Unprepared(Exception):
+    """A kind of sandbox could not be prepared; the message is one line that says what to do."""
+
+
+def prepare(kind: str) -> None:
+    """Fetch what a kind of sandbox needs beyond the host's packages; needs the network. Nothing is installed.
+
+    Args:
+        kind: ``microvm``: the guest's kernel.
+
+    Raises:
+        Unprepared: It could not be done, or there is nothing of the kind.
+    """
+    if kind != "microvm":
+        raise Unprepared(f"there is nothing to prepare for {kind!r}: prepare microvm")
+    image = import_module("offswitch.sandboxes.cells.microvm_image")
+    try:
+        image.prepare()
+    except image.Unprepared as error:
+        raise Unprepared(str(error)) from None
+
+
 def _user_namespaces() -> Check:
     name = "user namespaces"
     if not os.path.exists("/proc/self/ns/user"):
@@ -220,7 +242,7 @@ def _podman_or_docker() -> Check:
         return Check(
             name, MISSING, "; ".join(there) or "neither", "install one (Debian: apt-get install podman)"
         )
-    lacking = _lacking("oci")
+    lacking = _lacking("oci", {"image": "any"})
     if lacking is not None:
         return Check(name, LIMITED, "; ".join(there), lacking)
     return Check(name, OK, "; ".join(there))
@@ -266,7 +288,18 @@ def _kvm() -> Check:
         )
     finally:
         os.close(device)
+    if _kvm_failed():
+        mend = "nothing is needed: a microvm is emulated here, and slow; a host that nests virtualization is quicker"
+        return Check(name, LIMITED, "it makes machines, and a microvm did not come up in one", mend)
     return Check(name, OK, f"version {version}; it makes machines")
+
+
+def _kvm_failed() -> bool:
+    """Whether a microvm was seen not to come up under KVM."""
+    try:
+        return bool(import_module("offswitch.sandboxes.cells.microvm_image").kvm_failed())
+    except (ImportError, AttributeError):
+        return False
 
 
 def _qemu() -> Check:
@@ -288,13 +321,13 @@ def _guest_image() -> Check:
     return Check("guest image", OK, "all that a microvm needs")
 
 
-def _lacking(kind: str) -> str | None:
+def _lacking(kind: str, options: "dict[str, str] | None" = None) -> str | None:
     """What a kind of sandbox says it lacks."""
     try:
         cell = import_module(f"offswitch.sandboxes.cells.{kind}")
     except ImportError:
         return f"the sandbox {kind} is not in this offswitch: use a later version"
-    missing: str | None = cell.missing({})
+    missing: str | None = cell.missing(options or {})
     return missing
 
 

@@ -121,16 +121,14 @@ def plan(
     }
     # Another root file system has programs of its own, which cannot be looked up here.
     shared_root = sandbox == "bubblewrap"
-    path = _path(place, made["read"]) if shared_root else list(_DEFAULT_PATH)
     command = resolve(argv[0], place, made["read"]) if shared_root else _in_workspace(argv[0], place)
     made["argv"] = [command, *argv[1:]]
     made["environment"] = {
         **_environment(rules, environment or {}, passed),
         **({} if not hosts else _proxied()),
-        "PATH": ":".join(path),
     }
-    if environment and "PATH" in environment:
-        made["environment"]["PATH"] = environment["PATH"]
+    if shared_root:
+        made["environment"].setdefault("PATH", ":".join(_path(place, made["read"])))
     return made
 
 
