@@ -403,7 +403,8 @@ class _Cell:
         for number, path in enumerate(plan["read"]):
             place = _quoted(os.fsencode("/root" + path))
             told.append(b"mkdir -p /run/read%d" % number)
-            told.append(b'mount -t ext4 -o ro,nosuid,nodev "$(disk read%d)" /run/read%d' % (number, number))
+            told.append(b"disk read%d" % number)
+            told.append(b'mount -t ext4 -o ro,nosuid,nodev "$disk" /run/read%d' % number)
             if stat.S_ISDIR(os.stat(path).st_mode):
                 told.append(b"mkdir -p " + place)
                 told.append(b"mount --bind /run/read%d " % number + place)
