@@ -8,10 +8,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.enforce.conftest import Ground, eventually
 
 import offswitch
 from offswitch.enforce import api
-from tests.enforce.conftest import Ground, eventually
 
 
 async def test_a_program_runs_under_it_and_its_code_is_told(ground: Ground) -> None:
@@ -82,7 +82,8 @@ def test_the_loss_of_the_program_that_supervises_stops_the_agent(ground: Ground)
     program = textwrap.dedent(f"""
         import anyio, offswitch
         async def main():
-            async with offswitch.supervise(["sleep", "900"], workspace={str(ground.workspace)!r}, state={str(ground.state)!r}):
+            places = dict(workspace={str(ground.workspace)!r}, state={str(ground.state)!r})
+            async with offswitch.supervise(["sleep", "900"], **places):
                 print("up", flush=True)
                 await anyio.sleep(900)
         anyio.run(main)

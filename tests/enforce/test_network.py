@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.enforce.conftest import Ground, eventually
 
 from offswitch.enforce import launching
 from offswitch.enforce.planning import PROXY
-from tests.enforce.conftest import Ground, eventually
 
 FETCH = (
     """

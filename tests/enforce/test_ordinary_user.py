@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from tests.sandboxes.test_ordinary_user import check, pytestmark  # noqa: F401 - applies here as well
 
 

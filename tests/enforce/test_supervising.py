@@ -1,5 +1,6 @@
 """Starting, stopping and losing: with real agents in real sandboxes."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -7,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.enforce.conftest import Ground, alive, eventually, opened
 
 from offswitch.enforce import control, latch, launching
-from tests.enforce.conftest import Ground, alive, eventually, opened
 
 STUBBORN = "trap '' TERM INT HUP QUIT; for i in 1 2 3; do setsid bash -c 'trap \"\" TERM; sleep 900' & done"
 
@@ -113,10 +114,8 @@ def test_the_loss_of_any_part_stops_the_agent(ground: Ground, part: str, how: si
         eventually(lambda: not alive(running.supervisor), 30)
     finally:
         for pid in family.values():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def test_a_cell_that_is_stopped_holds_up_no_stop(ground: Ground) -> None:
@@ -195,7 +194,8 @@ def test_a_supervisor_uses_little_memory(ground: Ground) -> None:
 def test_only_the_workspace_and_tmp_can_be_written(ground: Ground) -> None:
     running = ground.start(
         "find / -xdev -writable -type d 2>/dev/null | sort > seen; "
-        "for place in / /usr /etc /run /var /home /dev /proc /sys; do touch $place/x 2>/dev/null && echo $place; done >> seen; true",
+        "for place in / /usr /etc /run /var /home /dev /proc /sys; "
+        "do touch $place/x 2>/dev/null && echo $place; done >> seen; true",
         detached=False,
     )
     assert running.wait()["code"] == 0

@@ -211,7 +211,8 @@ async def supervise(
             found, command, name=name or names.fresh(set(control.running(found))), sandbox=sandbox,
             workspace=None if workspace is None else os.fspath(workspace), lease=lease, memory=memory, pids=pids,
             policy=policies.default() if file is None else policies.load(file), policy_file=file,
-            own=ordering.own_key(found), read=[os.fspath(path) for path in read], environment=environment, options=options,
+            own=ordering.own_key(found), read=[os.fspath(path) for path in read], environment=environment,
+            options=options,
         )  # fmt: skip
         return found, launching.launch(plan, found)
 

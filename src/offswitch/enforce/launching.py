@@ -1,5 +1,6 @@
 """Starting a supervisor: a process of its own, with the standard library, this package and the keys' library alone."""
 
+import contextlib
 import json
 import os
 import socket
@@ -54,10 +55,8 @@ class Running:
         """
         assert self.tether is not None
         data = b""
-        try:
+        with contextlib.suppress(OSError):
             data = self.tether.recv(_LARGEST)
-        except OSError:
-            pass
         if not data:
             return {"code": None, "stopped": True, "reason": "its supervisor was lost", "dead": False}
         ended: dict[str, Any] = json.loads(data)["ended"]
@@ -69,9 +68,9 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
 
     Args:
         plan: ``name``, ``argv``, ``environment``, ``workspace`` (real path), ``read`` (real paths), ``memory`` (bytes),
-            ``pids``, ``lease_s``, ``lease_max_s`` (None for none), ``sandbox`` (kind), ``options`` (the kind's), ``hosts``,
-            ``proxy`` (port inside, None without hosts), ``trusted`` (key ids), ``own`` (those of them that a policy cannot take away),
-            ``needed`` (action to number of keys), ``interrupt``, ``policy`` (the policy itself, None without).
+            ``pids``, ``lease_s``, ``lease_max_s`` (None for none), ``sandbox`` (kind), ``options`` (the kind's),
+            ``hosts``, ``proxy`` (port inside, None without hosts), ``trusted`` (key ids), ``own`` (those of them
+            that a policy cannot take away), ``needed`` (action to number of keys), ``interrupt``, ``policy`` (the policy itself, None without).
         places: Where state lies.
         terminal: Whether the agent's streams are one terminal.
         tether: Whether the agent ends with the caller (the foreground); else it is detached.
@@ -80,11 +79,12 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         NotStarted: It could not be started; nothing is left of it.
     """
     plan = {
-        **plan, "run": os.urandom(16).hex(), "terminal": terminal, "detached": not tether, "home": "/tmp/home", "site": _site(),
+        **plan, "run": os.urandom(16).hex(), "terminal": terminal, "detached": not tether, "home": "/tmp/home",
+        "site": _site(),
     }  # fmt: skip
     plan["environment"] = {
-        "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "PATH": "/usr/local/bin:/usr/bin:/bin", "SHELL": "/bin/bash",
-        "TMPDIR": "/tmp", **plan["environment"],
+        "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "SHELL": "/bin/bash", "TMPDIR": "/tmp", **plan["environment"],
     }  # fmt: skip
     line, theirs = wire.pair()
     stream, scribe = wire.pair() if tether else (None, None)

@@ -1,5 +1,6 @@
 """Where a supervisor's files lie: what ends with the session, and what survives a reboot."""
 
+import contextlib
 import os
 import stat
 
@@ -89,10 +90,8 @@ def make(folder: str) -> None:
     """
     try:
         os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
-        except FileExistsError:
-            pass
         found = os.stat(folder, follow_symlinks=False)
     except OSError as error:
         raise Unusable(

@@ -1,9 +1,9 @@
 """The guard: the process beside a supervisor that observes death, and that kills when the supervisor is lost.
 
 It is told what to kill before the agent starts, and from then on expects a heartbeat. When the supervisor ends (its
-socket closes) or falls silent (SIGSTOP, a hang), the guard kills, observes, says so in a receipt of its own, clears away and
-ends: it outlives the supervisor by just long enough. It holds the lease's end too, so that a supervisor that still
-beats but does not stop the agent in time is not trusted either.
+socket closes) or falls silent (SIGSTOP, a hang), the guard kills, observes, says so in a receipt of its own, clears
+away and ends: it outlives the supervisor by just long enough. It holds the lease's end too, so that a supervisor that
+still beats but does not stop the agent in time is not trusted either.
 """
 
 import json
@@ -261,10 +261,9 @@ class Guard(Witness):
             self._latch.trip(why, int(time.time() * 1000))
         if not dead[0]:
             return
-        try:
+        # Without it the agent is dead and latched all the same; what is missing then is the account of it.
+        with suppress(OSError, ImportError, ValueError):
             self._sign(why, lost, killed, tasks, dead)
-        except (OSError, ImportError, ValueError):
-            pass  # The agent is dead and latched; what is missing is the account of it.
         self._clear()
 
     def _sign(self, why: str, lost: int, killed: int, tasks: int | None, dead: "tuple[Any, ...]") -> None:

@@ -98,7 +98,9 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         parts, watch = self._parts, self._loop.watch
-        assert self._starter is not None and parts.cell is not None and parts.scribe is not None
+        assert self._starter is not None
+        assert parts.cell is not None
+        assert parts.scribe is not None
         self._listen_to_guard()
         watch(parts.scribe.fileno(), self._hear_scribe)
         watch(parts.cell.fileno(), self._hear_cell)
@@ -162,7 +164,7 @@ class Supervisor:
         self.note("renewed", lease_s=seconds)
 
     def adopt(self, policy: "dict[str, Any]") -> bool:
-        """Take what can change in a running agent from another policy; False if it needs a network that is not there."""
+        """Take what can change in a running agent from another policy; False if that needs a network it has not."""
         hosts = policy["network"]["hosts"]
         if hosts != self.plan["hosts"] and self._parts.listener is None:
             return False
@@ -201,7 +203,8 @@ class Supervisor:
             "name": plan["name"], "run": plan["run"], "state": self._state(), "since": self._since,
             "lease_left": max(0.0, round(self._lease - boottime(), 1)), "sandbox": plan["sandbox"],
             "promises": parts.promises, "bounds": parts.facts["bounds"], "kills_by": self._killer.by,
-            "processes": 0 if self._dead else self._killer.tasks(), "memory": parts.memory(), "doing": command(youngest[0]) if youngest else "",
+            "processes": 0 if self._dead else self._killer.tasks(), "memory": parts.memory(),
+            "doing": command(youngest[0]) if youngest else "",
             "workspace": plan["workspace"], "command": plan["argv"], "detached": plan["detached"],
             "supervisor": os.getpid(), "needed": plan["needed"],
         }  # fmt: skip

@@ -15,8 +15,8 @@ and this package alone, and it dies with the supervisor. Each kind is a module h
         (containers, disk images), bring back a workspace that was copied in. Returns one line for each thing that
         could not be done. Idempotent; must not wait for longer than 20 s.
 
-and a dictionary ``PROMISES``: what the kind holds and what it cannot, each a sentence, keyed by ``kernel``, ``network``,
-``files``, ``memory``, ``pids``, ``hold``; shown by ``ps`` and in the receipt.
+and a dictionary ``PROMISES``: what the kind holds and what it cannot, each a sentence, keyed by ``kernel``,
+``network``, ``files``, ``memory``, ``pids``, ``hold``; shown by ``ps`` and in the receipt.
 
 The plan (made of what ``marshal`` can carry):
 
@@ -43,9 +43,10 @@ What is said on ``line`` (``wire``), cell to supervisor:
     Everything is up and nothing of the agent runs yet. ``files``: a pidfd of the process whose SIGKILL ends all
     of the sandbox (the init of its PID namespace as seen from the host; the hypervisor), then, where ``facts`` names
     them in ``facts["files"]`` (a list of words, in order): ``parting`` (a connected socket to which the bytes
-    ``parting`` are written at the kill, such as QMP's quit), ``listener`` (a listening TCP socket inside the sandbox's network, at
-    ``plan["proxy"]``), and any of ``user mnt pid net ipc uts cgroup`` (open namespaces of the agent).
-    ``facts["bounds"]`` says what holds each bound, as ``BubblewrapSandbox.bounds`` does; ``facts["tidy"]`` is for ``tidy``.
+    ``parting`` are written at the kill, such as QMP's quit), ``listener`` (a listening TCP socket inside the sandbox's
+    network, at ``plan["proxy"]``), and any of ``user mnt pid net ipc uts cgroup`` (open namespaces of the agent).
+    ``facts["bounds"]`` says what holds each bound, as ``BubblewrapSandbox.bounds`` does; ``facts["tidy"]`` is for
+    ``tidy``.
 ``("failed", why)``
     It could not be made; ``why`` is one line that says what to do.
 ``("started", pid)``
@@ -53,7 +54,8 @@ What is said on ``line`` (``wire``), cell to supervisor:
 ``("not started", code, why)``
     After go: 127 (not found) or 126.
 ``("exit", code)``
-    The agent's program has ended: its exit status, or 128 and the number of the signal. The supervisor then ends what is left.
+    The agent's program has ended: its exit status, or 128 and the number of the signal. The supervisor then ends what
+    is left.
 
 Supervisor to cell:
 
@@ -62,8 +64,8 @@ Supervisor to cell:
 ``("signal", number)``
     Send a signal to the agent's program (stop category 1).
 
-Rules of every kind. The cell's first act is ``kernel.die_with(supervisor)``; it enters ``group`` before it has a child, and
-every process of the sandbox is in ``group`` (so that ``cgroup.kill`` ends all of it) and is a descendant that dies with
+Rules of every kind. The cell's first act is ``kernel.die_with(supervisor)``; it enters ``group`` before it has a child,
+and every process of the sandbox is in ``group`` (so that ``cgroup.kill`` ends all of it) and is a descendant that dies with
 the cell, where no control group can be had. When root starts it, the agent is an ordinary user all the same: the
 workspace comes in by an id-mapped mount, or copied in and out, and ownership on the host never changes. Nothing is
 writable but /workspace and /tmp. There is no network but a loopback. ``group`` limits are set by the supervisor before.
