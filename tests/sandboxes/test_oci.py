@@ -861,6 +861,54 @@ def test_an_engines_failure_is_told_by_its_last_line(tmp_path: Path) -> None:
         engine.call("create")
 
 
+def _docker(*arguments: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["docker", *arguments], capture_output=True, timeout=60, check=False, **more)
+
+
+@pytest.fixture
+def in_docker(store: Path) -> Iterator[dict[str, str]]:
+    """The options for docker, with the image in it."""
+    if shutil.which("docker") is None or _docker("info").returncode != 0:
+        pytest.skip("there is no docker engine")
+    archive = subprocess.run(
+        ["tar", "-C", store / "root", "--owner=0", "--group=0", "-c", "."], capture_output=True, check=True
+    )
+    assert _docker("import", "-", IMAGE, input=archive.stdout).returncode == 0
+    try:
+        yield {"image": IMAGE, "engine": "docker"}
+    finally:
+        _docker("rmi", "--force", IMAGE)
+
+
+def test_docker_runs_it_behind_a_gate(make: Make, in_docker: dict[str, str], tmp_path: Path) -> None:
+    script = "cat; touch new; echo error >&2; touch $HOME/x /x; exit 7"
+    workspace = tmp_path / "owned"
+    workspace.mkdir()
+    os.chown(workspace, 54321, 54321)
+    driven = make(None, options=in_docker, argv=_shell(script), workspace=str(workspace), grouped=False)
+    assert driven.hear()[0] == "ready"
+    os.write(driven.outer, b"given\n")
+    os.close(driven.outer)
+    driven.outer = -1
+    time.sleep(0.5)
+    assert list(workspace.iterdir()) == []
+    wire.send(driven.line, ("go",))
+    assert driven.hear()[0] == "started"
+    assert driven.hear() == ("exit", 7)
+    driven.drain()
+    assert driven.output == b"given\n"
+    assert driven.errors.splitlines() == [b"error", b"touch: /x: Read-only file system"]
+    assert (workspace / "new").stat().st_uid == 54321
+
+
+def test_docker_gives_no_agent_to_root(make: Make) -> None:
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed")
+    word, why = make(None, options={"image": IMAGE, "engine": "docker"}).hear()
+    assert word == "failed"
+    assert "root's" in why
+
+
 SELECTED = (
     "streams or codes_of_the_engine or before_go or gone_before_go or containers_init or without_a_group or signals"
     " or program_that_is or can_be_written or network or terminal or git_obeys or read_only or default_runtime"

@@ -158,6 +158,7 @@ class _Cell:
         self._known: dict[str, Any] = {}
         self._engine: Engine
         self._bundle = ""
+        self._client = self._client_handle = -1
         self._name = "offswitch-" + os.urandom(8).hex()
         self._outside = -1
         self._pid = 0
@@ -171,8 +172,6 @@ class _Cell:
         if problem is not None or found is None:
             raise SandboxUnavailable(problem or "no engine is installed")
         self._settle()
-        with open(f"{plan['scratch']}/{_RECORD}", "x") as record:
-            record.write(self._name)
         if self._root and found[0] == "podman":
             self._outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             oci_view.enter()
@@ -182,6 +181,7 @@ class _Cell:
         mounts = [*self._workspace(claim[0] if claim else None), *self._readable()]
         if self._engine.name == "docker":
             mounts.append((self._make_gate(), _GATE, True))
+        self._record()
         self._engine.create(self._name, plan, mounts, more, argv)
         self._bring_up()
         self._known |= {"runtime": self._engine.runtime}
@@ -266,10 +266,15 @@ class _Cell:
             more = ["--init", "--user", f"{owner.st_uid}:{owner.st_gid}"]
             if engine.runtime is not None:
                 more += ["--runtime", engine.runtime]
+            if self._group is not None and not oci_view.unified():
+                raise SandboxUnavailable(
+                    "docker's daemon cannot be held to one control group where there are controllers of version 1:"
+                    " use podman, or boot with systemd.unified_cgroup_hierarchy=1"
+                )
             if self._group is not None:
                 more += ["--cgroup-parent", oci_view.groups("self").get("", "/")]
             # The gate is the image's own shell; it is in place before the agent's command is.
-            gate = f'read -r _ < {_GATE} && mkdir -p "$HOME" && exec "$@"'
+            gate = f'read -r _ < {_GATE} && exec "$@"'
             return more, ["/bin/sh", "-c", gate, "sh", *plan["argv"]], None
         more = ["--user", f"{_UID}:{_UID}", "--pidfile", plan["scratch"] + "/pid"]
         more += ["--conmon-pidfile", plan["scratch"] + "/conmon"]
@@ -300,6 +305,7 @@ class _Cell:
                 (f"{place}/{part}", f"/workspace/{part}", writable) for part, writable in parts
             ]
         target = f"{_RUN}/{self._name}"
+        self._record()
         os.mkdir(target, 0o711)
         about = os.stat(place)
         owners = [((about.st_uid, about.st_gid), (base + _UID, base + _UID))]
@@ -321,6 +327,11 @@ class _Cell:
             (f"{target}/{part}", f"/workspace/{part}", writable) for part, writable in parts
         ]
 
+    def _record(self) -> None:
+        """Write down, before there is anything of that name, what is to be removed."""
+        with open(f"{self._plan['scratch']}/{_RECORD}", "w") as record:
+            record.write(self._name)
+
     def _readable(self) -> list[tuple[str, str, bool]]:
         return [(path, path, False) for path in self._plan["read"]]
 
@@ -332,8 +343,10 @@ class _Cell:
     def _bring_up(self) -> None:
         """Have the container up with its init waiting, and hold on to that init."""
         if self._engine.name == "docker":
-            self._engine.call("start", self._name)
-            told = self._engine.call("inspect", "--format", "{{.State.Pid}}", self._name).strip()
+            # The client is there before the program, so that no output is lost.
+            keys = ",".join(["ctrl-@", "ctrl-_"] * 4)
+            self._attach("start", "--attach", "--interactive", "--detach-keys", keys, self._name)
+            told = self._await_pid()
             parent = None
         else:
             try:
@@ -349,6 +362,23 @@ class _Cell:
         if parent is not None and _parent(self._pid) != parent:
             raise SandboxUnavailable(f"{self._engine.name}: the container ended as it came up")
         self._hold_to_group(self._pid, *([parent] if parent is not None else []))
+
+    def _attach(self, *command: str) -> None:
+        """Start the engine's client that passes on the streams, and let go of them."""
+        self._client = self._engine.attach(command, self._streams, terminal=self._plan["terminal"])
+        self._client_handle = os.pidfd_open(self._client)
+        for file in set(self._streams):
+            os.close(file)
+
+    def _await_pid(self) -> str:
+        end = time.monotonic() + oci_engine.SECONDS
+        while time.monotonic() < end:
+            told = self._inspect("{{.State.Pid}}")
+            if told not in ("", "0"):
+                return told
+            if select.select([self._client_handle], [], [], 0.02)[0]:
+                break
+        raise SandboxUnavailable("docker start: the container did not come up; its reason is in the output")
 
     def _read_conmon(self, conmon: int) -> None:
         """Learn where conmon says how the container ended, and where its configuration lies."""
@@ -474,33 +504,15 @@ class _Cell:
         """Start the agent's program, and be there until it has ended and the supervisor has taken notice."""
         engine, plan = self._engine, self._plan
         if engine.name == "docker":
-            command = [
-                "attach",
-                "--sig-proxy=false",
-                "--detach-keys",
-                ",".join(["ctrl-@", "ctrl-_"] * 4),
-                self._name,
-            ]
-        else:
-            command = [
-                "start",
-                "--attach",
-                "--interactive",
-                "--sig-proxy=false",
-                "--detach-keys=",
-                self._name,
-            ]
-        before = _command(self._pid)
-        client = engine.attach(command, self._streams, terminal=plan["terminal"])
-        handle = os.pidfd_open(client)
-        if engine.name == "docker":
             gated = _command(_only_child(self._pid))
-            with open(plan["scratch"] + "/gate", "w") as gate:
+            with open(f"{plan['scratch']}/gate", "w") as gate:
                 gate.write("go\n")
         else:
-            gated = before
-        for file in set(self._streams):
-            os.close(file)
+            gated = _command(self._pid)
+            self._attach(
+                "start", "--attach", "--interactive", "--sig-proxy=false", "--detach-keys=", self._name
+            )
+        client, handle = self._client, self._client_handle
         poll = select.poll()
         for file in (handle, self._init, self._line.fileno()):
             poll.register(file, select.POLLIN)
@@ -508,13 +520,8 @@ class _Cell:
         deadline: float | None = None
         patience = time.monotonic()
         while True:
-            wait = (
-                None
-                if program is not None and deadline is None
-                else 3
-                if time.monotonic() < patience + 1
-                else 50
-            )
+            settled = program is not None and deadline is None
+            wait = None if settled else 3 if time.monotonic() < patience + 1 else 50
             for file, _ in poll.poll(wait):
                 if file == handle:
                     code = os.waitstatus_to_exitcode(os.waitpid(client, 0)[1])

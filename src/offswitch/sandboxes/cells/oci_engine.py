@@ -244,7 +244,7 @@ class Engine:
                 "--http-proxy=false", "--pids-limit=-1", "--uts", "private", "--pid", "private",
                 "--passwd-entry", f"agent:*:1000:1000::{plan['home']}:/bin/sh",
             ]  # fmt: skip
-        if self.gvisor:
+        if self.gvisor or not own:
             given += ["--tmpfs", f"{plan['home']}:rw,exec,nosuid,nodev,mode=0777,size={plan['memory']}"]
         if plan["terminal"]:
             given += ["--tty"]
