@@ -13,14 +13,11 @@ from tests.enforce.conftest import Ground, eventually
 from offswitch.enforce import launching
 from offswitch.enforce.planning import PROXY
 
-FETCH = (
-    """
+FETCH = f"""
 import sys, urllib.request
-proxy = urllib.request.ProxyHandler({"http": "http://127.0.0.1:%d"})
+proxy = urllib.request.ProxyHandler({{"http": "http://127.0.0.1:{PROXY}"}})
 print(urllib.request.build_opener(proxy).open(sys.argv[1], timeout=10).read().decode())
 """
-    % PROXY
-)
 
 
 class Server(http.server.BaseHTTPRequestHandler):
