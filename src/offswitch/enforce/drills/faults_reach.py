@@ -1,3 +1,202 @@
-from offswitch.enforce.drills.faults import Fault
+"""Attacks on the kill path, tried from inside: each must reach nothing, and the order must end it all the same."""
 
-FAULTS: list[Fault] = []
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from offswitch.enforce import control
+from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
+from offswitch.enforce.drills.staging import NAME, Stage, groups_of, opened, state
+
+
+def attack(stage: Stage, act: str, **changed: Any) -> None:
+    """Let an agent try something, and check from its own words and from outside that it reached nothing."""
+    os.environ["DRILL_SECRET"] = "drilled-secret-4711"
+    targets = [stage.places.agent(NAME), stage.places.keys, stage.places.latches, stage.places.logs(NAME)]
+    environment = {
+        "TARGETS": json.dumps(targets), "PIDS": json.dumps([os.getpid(), os.getppid()]), **changed.pop("environment", {}),
+    }  # fmt: skip
+    if stage.kind != "microvm":
+        # A machine of its own has namespaces of its own by the same numbers.
+        environment["HOST"] = json.dumps(
+            {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt", "net", "user")}
+        )
+    owner = stage.workspace.stat()
+    stage.start(act, environment=environment, **changed)
+    found = [str(one["reached"]) for one in stage.said() if "reached" in one]
+    stage.notes["tried"] = act
+    touched = [] if found else _touched(stage, owner)
+    stage.order()
+    if found or touched:
+        raise Failed("it reached " + "; ".join([*found, *touched][:5]))
+
+
+def _touched(stage: Stage, owner: os.stat_result) -> list[str]:
+    """What of the kill path is not as it was left."""
+    found = []
+    parts = stage.parts()
+    for name in ("supervisor", "guard", "scribe", "cell"):
+        if name not in parts or state(parts[name]) == "T":
+            found.append(f"the {name}, which is gone or stopped")
+    with control.connect(stage.places, NAME) as line:
+        status = control.ask(line, {"do": "status"}, 10.0)["status"]
+    if status["state"] != "running":
+        found.append(f"the supervisor, which calls it {status['state']}")
+    latch = json.loads(Path(stage.places.latches, NAME + ".json").read_text())
+    if latch["state"] != "armed" or latch["run"] != status["run"]:
+        found.append("the latch")
+    if not Path(stage.places.keys, "host.pem").read_text().startswith("-----BEGIN"):
+        found.append("the keys")
+    groups = [set(groups_of(pid)) for pid in stage.agents() if state(pid) not in "XZ"]
+    if stage.groups and any(not one & stage.groups for one in groups if one is not None):
+        found.append("a place outside its control group")
+    for folder, folders, files in os.walk(stage.workspace):
+        for name in [*folders, *files]:
+            with suppress(OSError):
+                about = os.lstat(os.path.join(folder, name))
+                if about.st_mode & 0o6000 and not (about.st_mode & 0o170000) == 0o120000:
+                    found.append(f"a set-uid file in the workspace ({name})")
+                if (about.st_uid, about.st_gid) != (owner.st_uid, owner.st_gid):
+                    found.append(f"another owner in the workspace ({name}: {about.st_uid})")
+    return found
+
+
+def _try(act: str, **changed: Any) -> "Callable[[Stage], None]":
+    return lambda stage: attack(stage, act, **changed)
+
+
+def _sockets(stage: Stage) -> None:
+    name = f"offswitch/drill/{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
+        holder.bind(b"\0" + name.encode())
+        holder.listen()
+        seen = [
+            line.split()[-1][1:] for line in Path("/proc/net/unix").read_text().splitlines() if "@" in line
+        ]
+        attack(
+            stage, "abstract_sockets", environment={"SOCKETS": json.dumps([name, *map(_printable, seen[:100])])}
+        )
+
+
+def _printable(name: str) -> str:
+    return name.rstrip("@")
+
+
+def _network(stage: Stage) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        attack(stage, "network", environment={"PORT": str(holder.getsockname()[1])})
+
+
+def _git(stage: Stage) -> None:
+    git = stage.workspace / ".git"
+    (git / "hooks").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "config").write_text("[core]\n\trepositoryformatversion = 0\n")
+    (git / "hooks" / "post-commit").write_text("#!/bin/sh\n")
+    before = _digest(git)
+    attack(stage, "git_hooks")
+    if _digest(git) != before:
+        raise Failed("it changed what git on the host obeys")
+
+
+def _digest(folder: Path) -> str:
+    text = b"".join(
+        str(path).encode() + (path.read_bytes() if path.is_file() else b"") for path in sorted(folder.rglob("*"))
+    )
+    return hashlib.sha256(text).hexdigest()
+
+
+def _operator(stage: Stage) -> None:
+    """The operator stops it with its workspace as the current folder, with the real command."""
+    program = Path(sys.executable).with_name("offswitch")
+    if not program.exists():
+        raise CannotStage("the command offswitch is not installed beside this Python")
+    stage.start("traps_operators")
+    since = time.monotonic_ns()
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(stage.folder), "BASH_ENV": "bash_env"}
+    with subprocess.Popen(
+        [str(program), "stop", NAME, "--state", str(stage.state)],
+        cwd=stage.workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as stop:  # fmt: skip
+        if not stage.observe(since, 20):
+            raise Failed("it outlived offswitch stop in its workspace")
+        said = stop.communicate(timeout=20)[0].decode(errors="replace")
+    if (stage.workspace / "sprung").exists():
+        raise Failed("the operator's command ran what the agent had left in the workspace")
+    if stop.returncode != 0:
+        raise Failed(f"offswitch stop ended with {stop.returncode}: {said[-300:]}")
+
+
+def _forged(stage: Stage) -> None:
+    stage.start("forges_lines")
+    receipt = stage.order()
+    if not receipt["dead"] or receipt["order"]["origin"] != "local owner":
+        raise Failed("the receipt says what the agent wrote")
+    stage.eventually(
+        lambda: any('"dead"' in line for line in _account(stage)), 10, "the account does not tell of the death"
+    )
+    for line in _account(stage):
+        if json.loads(line)["event"] not in ("started", "stop", "dead"):
+            raise Failed(f"the account says what the agent wrote: {line[:200]}")
+
+
+def _account(stage: Stage) -> list[str]:
+    with suppress(OSError):
+        return Path(stage.places.logs(NAME), "account.jsonl").read_text().splitlines()
+    return []
+
+
+def _ends_init(stage: Stage) -> None:
+    stage.start("ends_init")
+    since = time.monotonic_ns() + 300_000_000
+    if not stage.observe(since):
+        # To end its own init is its right; to go on without it is not.
+        stage.order()
+    if not stage.latched():
+        raise Failed("its sandbox ended under it, and it is not latched")
+
+
+def _one(name: str, says: str, act: str, **changed: Any) -> Fault:
+    return Fault(name, "reach", says, _try(act, **changed))
+
+
+FAULTS = [
+    _one("state-files", "the supervisor's files: state, latch, keys, logs", "state_files"),
+    _one("control-socket", "the supervisor's control socket", "control_socket"),
+    _one("cgroup", "its control group: mounts, writes, leaves it", "cgroup"),
+    _one("every-pid", "every process: SIGKILL to each number, pidfds", "every_pid"),
+    _one("signals-to-init", "the sandbox's init, by every signal but TERM", "kills_init"),
+    Fault("ends-init", "reach", "the sandbox's init, by TERM: it ends, and all of it", _ends_init),
+    _one("process-memory", "memory, files and environment of other processes in /proc", "process_memory"),
+    _one("ptrace", "the sandbox's init, by ptrace, process_vm_writev and pidfd_getfd", "traces_init"),
+    _one("system-settings", "/proc/sys, sysrq, devices, the clock, reboot", "system_settings"),
+    _one("namespaces", "new namespaces of each kind, and those of others", "namespaces"),
+    _one("mounts", "mount, umount, pivot_root, chroot, and files of the root", "mounts"),
+    _one("privileges", "other users, capabilities, set-uid programs, set-uid files in the workspace", "privileges"),
+    _one("keyrings", "the kernel's keys", "keyrings"),
+    _one("io-uring", "io_uring, which no filter of system calls sees into", "io_uring"),
+    _one("kernel", "bpf, perf, userfaultfd, handles of files, odd socket families", "kernel_reach"),
+    Fault("abstract-sockets", "reach", "abstract sockets of the host, offswitch's own among them", _sockets),
+    Fault("network", "reach", "the network, the host's own services", _network),
+    _one("limits", "its own limits, priority and oom score", "limits"),
+    _one("open-files", "files that it inherited", "open_files"),
+    _one("secrets", "secrets in the environment, on command lines, in the host's files", "secrets"),
+    _one("symlinks", "links out of the workspace, for others to follow", "symlinks"),
+    Fault("git-hooks", "reach", ".git/hooks and .git/config, which the host obeys", _git),
+    Fault("operator-in-workspace", "reach", "programs and modules in the folder where offswitch stop is run", _operator),
+    _one("terminal-input", "the operator's keyboard, by TIOCSTI", "types_into_the_terminal", terminal=True),
+    Fault("forged-lines", "reach", "the account, by lines that look like the off-switch's own", _forged),
+    _one("devices", "devices, by nodes of its own", "devices"),
+    _one("interpreter", "the host's interpreter and libraries", "interpreter"),
+]  # fmt: skip
+_ = opened

@@ -23,6 +23,7 @@ from offswitch.enforce import control, launching, places
 from offswitch.enforce.drills import private
 from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
 from offswitch.enforce.latch import read as read_latches
+from offswitch.sandboxes import kernel
 
 NAME = "drilled"
 WITHIN = 10.0
@@ -307,6 +308,11 @@ class Stage:
         self._helpers.add(pid)
         return pid
 
+    def own_state(self, size: int) -> None:
+        """Have the state on a small disk of its own."""
+        private.small_disk(str(self.state), size)
+        self.places = places.find(str(self.state))
+
     def latched(self) -> bool:
         """Whether the agent's name is latched."""
         return any(name == NAME for name, _, _ in read_latches(self.places))
@@ -417,6 +423,16 @@ def opened(envelope: dict[str, Any]) -> dict[str, Any]:
 
     content: dict[str, Any] = json.loads(base64.b64decode(envelope["payload"]))
     return content
+
+
+def enter_beside(target: int) -> None:
+    """Stand in a process's mount and network namespaces, and wait there for a minute at most; root only."""
+    signal.alarm(60)
+    kinds = ("mnt", "net", "uts")
+    for file in [os.open(f"/proc/{target}/ns/{kind}", os.O_RDONLY) for kind in kinds]:
+        kernel.enter_namespace(file)
+    while True:
+        signal.pause()
 
 
 def pids() -> list[int]:
