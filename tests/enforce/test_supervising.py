@@ -35,6 +35,18 @@ def test_what_an_agent_leaves_behind_ends_with_it(ground: Ground) -> None:
     assert not ground.processes()
 
 
+def test_the_end_of_its_input_reaches_an_agent(ground: Ground) -> None:
+    running = ground.start("cat; exit 5", detached=False)
+    assert running.stream is not None
+    running.stream.send(b"ihello\n")
+    running.stream.send(b"e")
+    assert running.wait()["code"] == 5
+    assert Path(ground.places.logs("agent"), "output").read_text() == "hello\n"
+    detached = ground.start("cat; touch over", name="detached")
+    eventually((ground.workspace / "over").exists)
+    eventually(lambda: not alive(detached.supervisor))
+
+
 def test_a_stop_of_what_ignores_every_signal_is_observed(ground: Ground) -> None:
     running = ground.up(STUBBORN)
     assert len(ground.processes()) > 3

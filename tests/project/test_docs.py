@@ -2,7 +2,10 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 import typer
 import yaml
 
+from offswitch.cli import enforce
 from offswitch.cli.app import app
+from offswitch.enforce import policy
 from offswitch.evidence import record
 from offswitch.measure import conditions, organisms
 from offswitch.measure.episode import MECHANISMS, VERDICTS
@@ -89,15 +94,38 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
     blocks = [block for *_, block in FENCE.findall(text)]
     inline = re.findall(r"`(offswitch [^`\n]+)`", prose(page))
     for line in [*"\n".join(blocks).splitlines(), *inline]:
-        for match in re.finditer(
-            r"(?:^|[\s/$])offswitch (measure|report|verdict|calibrate)\b([^|;&#]*)", line
-        ):
+        for match in re.finditer(r"(?:^|[\s/$])offswitch ([a-z]+)\b([^|;&#]*)", line.split(" -- ")[0]):
+            if match[1] not in {*options(), *enforce.COMMANDS}:
+                continue
             yield match[1], re.findall(r"(?<!\S)(--?[a-z][\w-]*)", match[2])
+
+
+@cache
+def stop_options() -> dict[str, set[str]]:
+    """The options of each command that goes past Typer, as its help shows them."""
+    found = {}
+    for command in enforce.COMMANDS:
+        shown = subprocess.run(
+            [sys.executable, "-m", "offswitch", command, "--help"], capture_output=True, text=True, check=True
+        )
+        found[command] = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", shown.stdout.split("options:")[1]))
+    return found
+
+
+def test_the_reference_of_enforce_has_every_option() -> None:
+    spans = " ".join(named(prose(ROOT / "docs/enforce-reference.md")) | named(prose(ROOT / "docs/drill.md")))
+    missing = [
+        (command, one)
+        for command, found in stop_options().items()
+        for one in found
+        if one.startswith("--") and one != "--help" and not re.search(rf"(?<![\w-]){one}(?![\w-])", spans)
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_options_that_are_shown_exist(page: Path) -> None:
-    known = options()
+    known = {**options(), **stop_options()}
     wrong = [
         (command, one) for command, given in commands(page) for one in given if one not in known[command]
     ]
@@ -106,7 +134,7 @@ def test_options_that_are_shown_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_options_that_are_mentioned_exist(page: Path) -> None:
-    known = {one for found in options().values() for one in found}
+    known = {one for found in [*options().values(), *stop_options().values()] for one in found}
     # Options of other programs.
     known |= {"--limit", "--display", "--log-dir", "--disable-userns", "--user", "--scope"}
     mentioned = {one for span in named(prose(page)) for one in re.findall(r"(?<!\S)(--[a-z][\w-]*)", span)}
@@ -219,7 +247,9 @@ def test_yaml_examples_load(block: str, tmp_path: Path) -> None:
     data = yaml.safe_load(block)
     path = tmp_path / "example.yaml"
     path.write_text(block, encoding="utf-8")
-    if "turns" in data:
+    if "version" in data:
+        assert policy.load(str(path))["version"] == data["version"]
+    elif "turns" in data:
         assert organisms.load(path).name == data["name"]
     elif "from" in data:
         assert [arm.name for arm in conditions.load(path)] == [data["name"]]

@@ -130,9 +130,9 @@ class Parts:
             ) from None
         try:
             self._make_room()
-            streams = scribe.Streams(plan["terminal"])
             self._become_two()
-            self._fork_parts(streams)
+            # After the guard is forked: it would hold the agent's input open, whose end the agent may wait for.
+            self._fork_parts(scribe.Streams(plan["terminal"]))
             self._load_keys()
             self._charge(self._await_ready())
         except BaseException as error:
