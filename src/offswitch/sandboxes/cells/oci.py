@@ -2,9 +2,11 @@
 
 With podman: ``create``, ``init`` (everything up, the container's init waiting in the runtime), and at go ``start
 --attach``, whose streams are the agent's. Everything that this starts, conmon and the runtime too, inherits the
-control group that the cell has entered, and the container's own init is looked up in it before anything
-of the agent runs. docker's daemon starts containers elsewhere and knows no such waiting; there the image's own shell
-waits for go, and the daemon is told the group.
+control group that the cell has entered, and the container's own init is looked up in it before anything of the agent
+runs.
+
+docker's daemon starts containers elsewhere and knows no such waiting. There the image's own shell waits for go, the
+daemon is told the group (cgroup v2 alone), the agent is the workspace's owner, and users are the host's own.
 """
 
 import itertools
@@ -109,6 +111,9 @@ def live(
         cell.clear()
         where = f"{error.filename}: " if error.filename else ""
         wire.send(line, ("failed", f"the container could not be made: {where}{error.strerror}"))
+    except ValueError as error:
+        cell.clear()
+        wire.send(line, ("failed", f"the engine answered what cannot be read: {error}"))
 
 
 def tidy(plan: "dict[str, Any]", facts: "dict[str, Any]") -> list[str]:
@@ -329,8 +334,11 @@ class _Cell:
 
     def _record(self) -> None:
         """Write down, before there is anything of that name, what is to be removed."""
-        with open(f"{self._plan['scratch']}/{_RECORD}", "w") as record:
+        # In one step: a record that is there but empty would name nothing.
+        path = f"{self._plan['scratch']}/{_RECORD}"
+        with open(path + ".new", "w") as record:
             record.write(self._name)
+        os.rename(path + ".new", path)
 
     def _readable(self) -> list[tuple[str, str, bool]]:
         return [(path, path, False) for path in self._plan["read"]]
