@@ -45,24 +45,23 @@ def _under_load(stage: Stage) -> None:
     stage.order(_SLOW)
 
 
-def _bounded_processor(v1: dict[str, str], v2: dict[str, str], act: str) -> "Callable[[Stage], None]":
-    def stage_it(stage: Stage) -> None:
-        group = private.BoundedGroup("cpu", v1, v2)
-        stage.on_close.append(group.remove)
-        stage.start(act, pids=100)
-        # The drill itself looks on from outside.
-        group.leave()
-        stage.order(_SLOW)
-
-    return stage_it
+def _low_quota(stage: Stage) -> None:
+    """Supervisor, guard and agent have a tenth of one processor."""
+    group = private.BoundedGroup("cpu", {"cpu.cfs_quota_us": "10000"}, {"cpu.max": "10000 100000"})
+    stage.on_close.append(group.remove)
+    stage.start("keeps_going")
+    # The drill itself looks on from outside.
+    group.leave()
+    stage.order(_SLOW)
 
 
 def _starved(stage: Stage) -> None:
-    """At the lowest weight, beside as many spinning processes as there are processors."""
+    """Somebody has given the agent the lowest weight, beside as many spinning processes as there are processors."""
     group = private.BoundedGroup("cpu", {"cpu.shares": "2"}, {"cpu.weight": "1"})
     stage.on_close.append(group.remove)
-    stage.start("fork_storm", pids=100)
     group.leave()
+    stage.start("spins", pids=100)
+    group.take(stage.agents())
     for _ in range(os.cpu_count() or 1):
         stage.helper(_spin)
     stage.order(_SLOW)
@@ -170,7 +169,7 @@ def _suspended(stage: Stage) -> None:
 
 
 def _network_gone(stage: Stage) -> None:
-    private.own_network()
+    stage.own_network()
     stage.start("keeps_going")
     stage.order()
 
@@ -178,8 +177,8 @@ def _network_gone(stage: Stage) -> None:
 FAULTS = [
     Fault("load", "environment", "every processor of the host is taken, twice over", _under_load),
     Fault("low-quota", "environment", "all of it has a tenth of one processor",
-          _bounded_processor({"cpu.cfs_quota_us": "10000"}, {"cpu.max": "10000 100000"}, "fork_storm"), root=True),
-    Fault("starved", "environment", "all of it has the lowest weight, beside others that spin", _starved, root=True),
+          _low_quota, root=True),
+    Fault("starved", "environment", "the agent has the lowest weight, beside others that spin", _starved, root=True),
     Fault("out-of-memory", "environment", "no memory is left where the off-switch runs", _out_of_memory, root=True),
     Fault("out-of-processes", "environment", "no process can be started where the off-switch runs", _out_of_processes, root=True),
     Fault("disk-full", "environment", "the workspace's disk is full", _disk_full, root=True),

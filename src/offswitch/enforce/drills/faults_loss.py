@@ -23,7 +23,9 @@ _STATE = 2 << 20
 _NETWORK: dict[str, Any] = {"hosts": ["example.org"], "proxy": 3128}
 
 
-def _loses(*parts: str, how: signal.Signals = signal.SIGKILL, within: float = 10.0) -> "Callable[[Stage], None]":
+def _loses(
+    *parts: str, how: signal.Signals = signal.SIGKILL, within: float = 10.0
+) -> "Callable[[Stage], None]":
     def stage_it(stage: Stage) -> None:
         stage.start("keeps_going")
         stage.lose(*parts, how=how, within=within)
@@ -43,6 +45,8 @@ def _as_it_starts(part: str) -> "Callable[[Stage], None]":
             with suppress(launching.NotStarted):
                 launching.launch(stage.plan("keeps_going"), stage.places, tether=False)
 
+        # A start that fails has nobody else left.
+        stage.is_reaper = True
         launcher = stage.helper(launch)
         stage.eventually(lambda: part in stage.parts(), 20, f"there was no {part} to lose")
         time.sleep(stage.random.uniform(0, 0.15))

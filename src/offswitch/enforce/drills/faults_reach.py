@@ -14,7 +14,10 @@ from typing import Any
 
 from offswitch.enforce import control
 from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
-from offswitch.enforce.drills.staging import NAME, Stage, groups_of, opened, state
+from offswitch.enforce.drills.staging import NAME, Stage, groups_of, state
+
+
+_CAP_SYS_RESOURCE = 24
 
 
 def attack(stage: Stage, act: str, **changed: Any) -> None:
@@ -29,6 +32,9 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
         environment["HOST"] = json.dumps(
             {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt", "net", "user")}
         )
+    if int(_status("CapEff"), 16) >> _CAP_SYS_RESOURCE & 1:
+        # Only who has this can set a lower bound to an oom score.
+        environment["OOM"] = "1"
     owner = stage.workspace.stat()
     stage.start(act, environment=environment, **changed)
     found = [str(one["reached"]) for one in stage.said() if "reached" in one]
@@ -37,6 +43,11 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
     stage.order()
     if found or touched:
         raise Failed("it reached " + "; ".join([*found, *touched][:5]))
+
+
+def _status(key: str) -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(key))
 
 
 def _touched(stage: Stage, owner: os.stat_result) -> list[str]:
@@ -82,7 +93,9 @@ def _sockets(stage: Stage) -> None:
             line.split()[-1][1:] for line in Path("/proc/net/unix").read_text().splitlines() if "@" in line
         ]
         attack(
-            stage, "abstract_sockets", environment={"SOCKETS": json.dumps([name, *map(_printable, seen[:100])])}
+            stage,
+            "abstract_sockets",
+            environment={"SOCKETS": json.dumps([name, *map(_printable, seen[:100])])},
         )
 
 
@@ -111,7 +124,8 @@ def _git(stage: Stage) -> None:
 
 def _digest(folder: Path) -> str:
     text = b"".join(
-        str(path).encode() + (path.read_bytes() if path.is_file() else b"") for path in sorted(folder.rglob("*"))
+        str(path).encode() + (path.read_bytes() if path.is_file() else b"")
+        for path in sorted(folder.rglob("*"))
     )
     return hashlib.sha256(text).hexdigest()
 
@@ -143,7 +157,9 @@ def _forged(stage: Stage) -> None:
     if not receipt["dead"] or receipt["order"]["origin"] != "local owner":
         raise Failed("the receipt says what the agent wrote")
     stage.eventually(
-        lambda: any('"dead"' in line for line in _account(stage)), 10, "the account does not tell of the death"
+        lambda: any('"dead"' in line for line in _account(stage)),
+        10,
+        "the account does not tell of the death",
     )
     for line in _account(stage):
         if json.loads(line)["event"] not in ("started", "stop", "dead"):
@@ -158,12 +174,8 @@ def _account(stage: Stage) -> list[str]:
 
 def _ends_init(stage: Stage) -> None:
     stage.start("ends_init")
-    since = time.monotonic_ns() + 300_000_000
-    if not stage.observe(since):
-        # To end its own init is its right; to go on without it is not.
-        stage.order()
-    if not stage.latched():
-        raise Failed("its sandbox ended under it, and it is not latched")
+    # To end its own sandbox is its right, as is to end; to go on without it is not.
+    stage.strike(lambda: None)
 
 
 def _one(name: str, says: str, act: str, **changed: Any) -> Fault:
@@ -199,4 +211,3 @@ FAULTS = [
     _one("devices", "devices, by nodes of its own", "devices"),
     _one("interpreter", "the host's interpreter and libraries", "interpreter"),
 ]  # fmt: skip
-_ = opened

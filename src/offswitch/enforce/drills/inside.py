@@ -600,8 +600,6 @@ def cgroup():
 def every_pid():
     """Signal every number that a process can have, and everybody at once."""
     own = {os.getpid(), os.getppid()}
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        child(lambda number=number: os.kill(-1, number))
     for pid in range(1, 40_000):
         if pid in own:
             continue
@@ -669,12 +667,13 @@ def process_memory():
                 reached("/proc/%s/%s of %s" % (name, link, comm))
             except OSError:
                 pass
-        try:
-            for file in os.listdir("/proc/%s/fd" % name):
-                reached("/proc/%s/fd/%s of %s" % (name, file, comm))
-                break
-        except OSError:
-            pass
+        for number in range(64):
+            # Their numbers can be listed by whoever has the same user; that tells nothing.
+            try:
+                os.close(os.open("/proc/%s/fd/%d" % (name, number), os.O_RDONLY | os.O_NONBLOCK))
+                reached("/proc/%s/fd/%d of %s" % (name, number, comm))
+            except OSError:
+                pass
 
 
 def traces_init():
@@ -703,8 +702,9 @@ def traces_init():
 
 
 def system_settings():
+    # Not pid_max: from Linux 6.14 on each PID namespace has one of its own, which bounds the host's no more.
     for path in (
-        "/proc/sys/kernel/pid_max", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/vm/overcommit_memory",
         "/proc/sysrq-trigger", "/proc/sys/kernel/hostname", "/proc/sys/user/max_user_namespaces", "/proc/sys/fs/file-max",
         "/proc/kcore", "/proc/kmsg", "/dev/mem", "/dev/kmem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", "/dev/vda", "/dev/sda",
         "/dev/watchdog", "/sys/power/state", "/sys/kernel/uevent_helper", "/proc/timer_list", "/proc/latency_stats",
@@ -929,7 +929,7 @@ def limits():
                 reached("a higher limit " + which)
             except (OSError, ValueError):
                 pass
-    for value in ("-1000", "-1", "0"):
+    for value in ("-1000", "-1", "0") if os.environ.get("OOM") else ("-1000", "-1"):
         try:
             before = int(open("/proc/self/oom_score_adj").read())
             with open("/proc/self/oom_score_adj", "w") as file:
@@ -1040,7 +1040,6 @@ def git_hooks():
 
 def traps_operators():
     """Leave in the workspace what an operator's own programs may load from the current folder."""
-    harm = "import os\nopen(os.path.join(%r, 'sprung'), 'w').close()\nraise SystemExit(0)\n"
     harm = "open('sprung', 'w').close()\nimport os\nos._exit(0)\n"
     names = (
         "json",
@@ -1065,7 +1064,7 @@ def traps_operators():
             file.write(harm)
     with open(HERE + "/bash_env", "w") as file:
         file.write("touch %s/sprung\n" % HERE)
-    for name in ("python3", "offswitch", "git", "ls"):
+    for name in ("python3", "git", "ls", "sh"):
         with open(HERE + "/" + name, "w") as file:
             file.write("#!/bin/sh\ntouch sprung\n")
         os.chmod(HERE + "/" + name, 0o755)

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class BoundedGroup:
     """
 
     def __init__(self, controller: str, v1: dict[str, str], v2: dict[str, str]) -> None:
-        self._place = ""
+        self._place = self._version = ""
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             left, _, right = line.partition(" - ")
             root, top = left.split()[3:5]
@@ -94,6 +95,7 @@ class BoundedGroup:
                 continue
             place = f"{above}/offswitch-drill-{os.getpid()}"
             with suppress(OSError):
+                self._version = kind
                 os.mkdir(place)
                 self._place = place
                 for name, value in (v1 if kind == "cgroup" else v2).items():
@@ -102,6 +104,20 @@ class BoundedGroup:
                 return
             self.remove()
         raise CannotStage(f"no control group for {controller} can be made here")
+
+    def take(self, pids: Iterable[int]) -> None:
+        """Move processes in.
+
+        Raises:
+            CannotStage: Control groups of version 2 would take them out of those that they are in.
+        """
+        if self._version == "cgroup2":
+            raise CannotStage(
+                "on this host a processor's weight is not apart from the off-switch's own groups"
+            )
+        for pid in pids:
+            with suppress(OSError):
+                Path(self._place, "cgroup.procs").write_text(str(pid))
 
     def leave(self) -> None:
         """Take the calling process out again, into the group above."""

@@ -212,6 +212,8 @@ class Parts:
         assert self._cgroups is not None
         self.guard, there = wire.pair()
         if (pid := os.fork()) == 0:
+            # A fork does not inherit this. Without the guard, orphans would go to a process that may not reap them.
+            kernel.adopt_orphans()
             there.close()
             self._guard_process = os.pidfd_open(os.getppid())
             return
