@@ -120,10 +120,10 @@ def tidy(plan: "dict[str, Any]", facts: "dict[str, Any]") -> list[str]:
     if not os.path.exists(listed):
         return []
     try:
-        problems = microvm_workspace.bring_back(image, listed, plan["workspace"], _TIDY)
+        problems, lost = microvm_workspace.bring_back(image, listed, plan["workspace"], _TIDY)
     except OSError as error:
-        problems = [f"the workspace could not be brought back: {error.strerror}"]
-    if problems:
+        problems, lost = [f"the workspace could not be brought back: {error.strerror}"], True
+    if lost:
         kept = f"{plan['name']}-{time.time_ns() // 1_000_000}"
         try:
             path = microvm_workspace.rescue(image, kept)

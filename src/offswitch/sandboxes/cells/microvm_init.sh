@@ -104,7 +104,6 @@ mount -o remount,ro /root || fail "the root file system cannot be made read-only
 cd /
 
 ip link set lo up
-echo 0 >/proc/sys/user/max_user_namespaces
 echo 1 >/proc/sys/kernel/dmesg_restrict
 echo 2 >/proc/sys/kernel/kptr_restrict
 echo 2 >/proc/sys/kernel/unprivileged_bpf_disabled
@@ -112,6 +111,7 @@ echo 1 >/proc/sys/kernel/modules_disabled
 # Room for init and its helpers beyond the agent's own limit.
 echo $((PIDS + 300)) >/proc/sys/kernel/pid_max
 
+# A process in a chroot can make no user namespaces (user_namespaces(7)), and so come to no capabilities.
 cat >/launch <<END
 #!/bin/sh
 echo 0 >/proc/self/oom_score_adj
@@ -155,7 +155,7 @@ relay() {
 # at once and nothing else.
 finish() {
   tries=0
-  while [ $tries -lt 500 ]; do
+  while [ $tries -lt 100 ]; do
     (ulimit -u unlimited || ulimit -p unlimited; exec nsenter -F -S 1000 -G 1000 /bin/busybox kill -9 -1) 2>/dev/null
     release
     umount /root/workspace 2>/dev/null && break

@@ -133,7 +133,7 @@ def keep_list(listed: "Manifest", protected: "list[tuple[str, bool]]", path: str
     os.rename(path + ".new", path)
 
 
-def bring_back(image: str, listed: str, workspace: str, seconds: float) -> list[str]:
+def bring_back(image: str, listed: str, workspace: str, seconds: float) -> tuple[list[str], bool]:
     """Bring what the agent changed from its image into the workspace.
 
     Args:
@@ -143,7 +143,7 @@ def bring_back(image: str, listed: str, workspace: str, seconds: float) -> list[
         seconds: How long this may take.
 
     Returns:
-        What could not be brought back, a line each; nothing if all was.
+        What could not be brought back, a line each, and whether content is among it: the image is then worth keeping.
     """
     with open(listed, "rb") as content:
         known, protected = marshal.load(content)  # noqa: S302 - written by us, where no agent reaches
@@ -158,7 +158,7 @@ def bring_back(image: str, listed: str, workspace: str, seconds: float) -> list[
             back.say(b"", f"the image cannot be read: {error}")
         except OutOfTime:
             back.say(b"", f"not all of it could be brought back within {seconds:.0f} s")
-        return back.lines()
+        return back.lines(), back.lost
     finally:
         os.close(top)
         os.close(file)
@@ -180,10 +180,12 @@ class _Return:
         self._protected = protected
         self._allowance = allowance
         self._problems: list[str] = []
+        self.lost = False
         self._visited: set[int] = set()
         self._privileged = os.geteuid() == 0
 
-    def say(self, path: bytes, why: str) -> None:
+    def say(self, path: bytes, why: str, *, lost: bool = True) -> None:
+        self.lost = self.lost or lost
         name = path.decode("utf-8", "backslashreplace").lstrip("/")
         self._problems.append(f"{name!r}: {why}" if name else why)
 
@@ -215,7 +217,7 @@ class _Return:
             entries.pop(_FOUND, None)
         for name in known.keys() - entries.keys():
             if path + b"/" + name in self._protected:
-                self.say(path + b"/" + name, "is protected, and was not deleted")
+                self.say(path + b"/" + name, "is protected, and was not deleted", lost=False)
                 continue
             try:
                 self._delete(place, name, path + b"/" + name)
@@ -257,7 +259,7 @@ class _Return:
             os.symlink(target, name, dir_fd=place)
             self._hand_over(place, name)
         elif known is None or stat.S_IFMT(known[1]) != stat.S_IFMT(inode.mode):
-            self.say(path, "is neither a file nor a directory nor a link, and stays inside")
+            self.say(path, "is neither a file nor a folder nor a link, and stays inside", lost=False)
 
     def _into(self, place: int, name: bytes, path: bytes, inode: Inode, set_mode: bool, depth: int) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
