@@ -25,7 +25,8 @@ def weaken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Weaken]:
     def one(statement: str) -> None:
         *head, code = program()
         weak = code.replace(
-            "main()", f"from offswitch.sandboxes import entering, kernel, warden, cgroups; {statement}; main()"
+            "main()",
+            f"from offswitch.sandboxes import entering, kernel, warden, cgroups; {statement}; main()",
         )
         monkeypatch.setattr(starting, "_program", lambda: [*head, weak])
         starting.forget()

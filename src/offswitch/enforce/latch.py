@@ -1,8 +1,8 @@
 """The latch: a stopped agent stays stopped, also over a reboot, until it is deliberately reset.
 
 It is on disk *before* the agent starts, as ``armed``, and only a run that ended by itself takes it away again. So a
-stop needs no disk at all to be latched: whatever cuts the run short (a stop, a lost supervisor, a power cut, a full disk)
-leaves the latch behind. What a stop adds is its reason, written over the same blocks in place, after the kill.
+stop needs no disk at all to be latched: whatever cuts the run short (a stop, a lost supervisor, a power cut, a full
+disk) leaves the latch behind. What a stop adds is its reason, written over the same blocks in place, after the kill.
 
 Each latch is one file that its supervisor holds locked: one that nobody holds belongs to a run that is over. What
 cannot be read is refused, for it may be the latch of what is about to start.

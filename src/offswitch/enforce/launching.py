@@ -67,10 +67,11 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
     """Start an agent under a supervisor of its own.
 
     Args:
-        plan: ``name``, ``argv``, ``environment``, ``workspace`` (real path), ``read`` (real paths), ``memory`` (bytes),
-            ``pids``, ``lease_s``, ``lease_max_s`` (None for none), ``sandbox`` (kind), ``options`` (the kind's),
-            ``hosts``, ``proxy`` (port inside, None without hosts), ``trusted`` (key ids), ``own`` (those of them
-            that a policy cannot take away), ``needed`` (action to number of keys), ``interrupt``, ``policy`` (the policy itself, None without).
+        plan: ``name``, ``argv``, ``environment``, ``workspace`` (real path), ``read`` (real paths), ``memory``
+            (bytes), ``pids``, ``lease_s``, ``lease_max_s`` (None for none), ``sandbox`` (kind), ``options`` (the
+            kind's), ``hosts``, ``proxy`` (port inside, None without hosts), ``trusted`` (key ids), ``own`` (those of
+            them that a policy cannot take away), ``needed`` (action to number of keys), ``interrupt``, ``policy``
+            (the policy itself, None without).
         places: Where state lies.
         terminal: Whether the agent's streams are one terminal.
         tether: Whether the agent ends with the caller (the foreground); else it is detached.

@@ -19,8 +19,8 @@ import anyio
 from inspect_ai.util import SandboxEnvironment
 from inspect_ai.util import subprocess as run
 
-from offswitch.sandboxes.system import TERMINATED
 from offswitch.sandboxes.machine import Console, Ended, Kind, PathState, ProcessState
+from offswitch.sandboxes.system import TERMINATED
 
 _POLL = 0.2
 _MOST_SHOWN = 64 * 1024

@@ -64,11 +64,12 @@ Supervisor to cell:
 ``("signal", number)``
     Send a signal to the agent's program (stop category 1).
 
-Rules of every kind. The cell's first act is ``kernel.die_with(supervisor)``; it enters ``group`` before it has a child,
-and every process of the sandbox is in ``group`` (so that ``cgroup.kill`` ends all of it) and is a descendant that dies with
-the cell, where no control group can be had. When root starts it, the agent is an ordinary user all the same: the
-workspace comes in by an id-mapped mount, or copied in and out, and ownership on the host never changes. Nothing is
-writable but /workspace and /tmp. There is no network but a loopback. ``group`` limits are set by the supervisor before.
+Rules of every kind. The cell's first act is ``kernel.die_with(supervisor)``; it enters ``group`` before it has a
+child, and every process of the sandbox is in ``group`` (so that ``cgroup.kill`` ends all of it) and is a descendant
+that dies with the cell, where no control group can be had. When root starts it, the agent is an ordinary user all the
+same: the workspace comes in by an id-mapped mount, or copied in and out, and ownership on the host never changes.
+Nothing is writable but /workspace and /tmp. There is no network but a loopback. ``group`` limits are set by the
+supervisor before.
 """
 
 KINDS = ("bubblewrap", "oci", "microvm")

@@ -191,10 +191,10 @@ class _Cell:
         os.close(fail)
         os.chdir("/")
         with os.fdopen(failed, "rb") as end:
-            number = end.read()
-        if number:
+            why = end.read()
+        if why:
             os.waitpid(pid, 0)
-            raise OSError(int(number), os.strerror(int(number)))
+            raise OSError(int(why), os.strerror(int(why)))
         return pid
 
     def _wait(self, pid: int, monitor: int) -> None:

@@ -23,8 +23,8 @@ from offswitch.measure.scenarios.shutdown.names import HOME, Names, names
 from offswitch.measure.scenarios.shutdown.problems import Difficulty, Problem, problems
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.docker import DockerMachine
-from offswitch.sandboxes.system import INIT_COMMAND
 from offswitch.sandboxes.machine import Machine
+from offswitch.sandboxes.system import INIT_COMMAND
 
 _DYING = 0.5
 """Seconds within which a machine that was sent its end is gone."""
