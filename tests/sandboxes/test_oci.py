@@ -970,7 +970,7 @@ def test_an_ordinary_user_has_the_same_without_control_groups() -> None:
             assert time.monotonic() < end, f"left behind: {left}"
             time.sleep(0.05)
     finally:
-        subprocess.run(["rm", "-rf", str(home)], check=True)
+        subprocess.run(["rm", "-rf", str(home), f"/dev/shm/libpod_rootless_lock_{uid}"], check=True)
 
 
 def _user(pid: str) -> int | None:
