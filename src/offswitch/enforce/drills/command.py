@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -38,9 +37,13 @@ def main(argv: list[str]) -> int:
     if given.without:
         from offswitch.enforce.drills import controls
 
-        return controls.drill_without(
-            given.without, given.sandbox[0] if given.sandbox else KINDS[0], say=_say
-        )
+        try:
+            return controls.drill_without(
+                given.without, given.sandbox[0] if given.sandbox else KINDS[0], given, _say
+            )
+        except kinds.NotHere as problem:
+            _say(str(problem))
+            return _USAGE
     chosen = [fault for fault in faults if not given.only or fault.name in given.only]
     found: list[results.Result] = []
     code = None
@@ -52,12 +55,10 @@ def main(argv: list[str]) -> int:
                         one = results.Result(fault, kind)
                         found.append(one)
                         for _ in range(given.runs):
-                            started = time.monotonic()
                             outcome = director.run(fault, kind, options)
                             one.runs.append(outcome)
                             if outcome["skipped"]:
                                 break
-                            del started
                         _progress(one)
                     director.settle()
     except kinds.NotHere as problem:

@@ -1,1 +1,304 @@
-CONTROLS = []
+"""Controls of the off-switch, each with a way to take it away and the faults that must then be seen to fail.
+
+The off-switch has no switch for any of this. A drilled supervisor is started from a program that first replaces one
+thing in its own memory; for a control of the operator's command, the stage runs a weaker command. Where two
+controls hold the same thing, both are taken away, and ``beside`` says which was the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from offswitch.enforce.drills import kinds
+from offswitch.enforce.drills.directing import directing
+from offswitch.enforce.drills.faults import everything
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control.
+
+    Attributes:
+        name: By which ``--without`` calls it.
+        says: What it does.
+        faults: Faults that must fail without it.
+        why: What their failure must say, so that they fail for the right reason.
+        patch: Statements that take it away from a supervisor that is about to start.
+        beside: The control that holds the same thing and is taken away with it, "" if there is none.
+    """
+
+    name: str
+    says: str
+    faults: tuple[str, ...]
+    why: str
+    patch: str
+    beside: str = ""
+
+
+def _deaf_to(*reasons: str) -> str:
+    """The supervisor does not act on some losses."""
+    return f"""
+from offswitch.enforce.supervisor import main as _main
+_lost = _main.Supervisor._lost
+_main.Supervisor._lost = lambda self, why: None if why.startswith({reasons!r}) else _lost(self, why)
+"""
+
+
+def _without_option(*option: str) -> str:
+    """bubblewrap is started without an option and its arguments."""
+    return f"""
+from offswitch.sandboxes.cells import bubblewrap as _cell
+_full = _cell.arguments
+def _fewer(plan, *, bound):
+    given, option = _full(plan, bound=bound), {list(option)!r}
+    place = next(i for i in range(len(given)) if given[i:i + len(option)] == option)
+    return given[:place] + given[place + len(option):]
+_cell.arguments = _fewer
+"""
+
+
+_NO_SECCOMP = """
+from offswitch.sandboxes import seccomp as _seccomp
+_seccomp.apply = lambda: None
+"""
+
+CONTROLS = [
+    Control(
+        "guard", "the guard kills when its supervisor is lost", ("supervisor-stopped",), "outlived",
+        """
+from offswitch.enforce.supervisor import guard as _guard
+_guard.Guard._alone = lambda self, why: None
+""",
+    ),
+    Control(
+        "heartbeat", "the guard expects a heartbeat of its supervisor", ("supervisor-stopped",), "outlived",
+        """
+from offswitch.enforce.supervisor import guard as _guard
+_guard.Guard._tick = lambda self: None
+""",
+    ),
+    Control(
+        "watch-over-guard", "the supervisor stops the agent when its guard is lost", ("guard-killed", "guard-stopped"),
+        "outlived", _deaf_to("its guard"),
+    ),
+    Control(
+        "watch-over-scribe", "the supervisor stops the agent when its scribe is lost", ("scribe-killed",),
+        "outlived", _deaf_to("its scribe"),
+    ),
+    Control(
+        "watch-over-proxy", "the supervisor stops the agent when its proxy is lost", ("proxy-killed",),
+        "outlived", _deaf_to("its proxy"),
+    ),
+    Control(
+        "death-signals", "what is below ends with what is above, down to the agent", ("supervisor-and-guard-killed", "all-killed"),
+        "outlived",
+        """
+import signal as _signal
+from offswitch.sandboxes import kernel as _kernel
+from offswitch.sandboxes.cells import bubblewrap as _cell
+_kernel.die_with = lambda parent: None
+def _wait(self, pid, monitor):
+    while True:
+        _signal.pause()
+_cell._Cell._wait = _wait
+_full = _cell.arguments
+_cell.arguments = lambda plan, *, bound: [one for one in _full(plan, bound=bound) if one != "--die-with-parent"]
+""",
+        beside="the cell ends when its line to the supervisor closes",
+    ),
+    Control(
+        "kill", "cgroup.kill, and SIGKILL to the sandbox's init", ("ignores-signals", "daemons", "supervisor-stopped"), "outlived",
+        """
+import time as _time
+from offswitch.enforce.supervisor import killing as _killing
+_killing.Killer.kill = lambda self: _time.monotonic_ns()
+""",
+        beside="each of the two holds alone, and the tests of the supervisor show it; here both are taken away",
+    ),
+    Control(
+        "second-observer", "death is decided by looking at every process of the host", ("joined",), "called dead",
+        """
+from offswitch.enforce.supervisor import observing as _observing
+_observing.Observer.survivors = lambda self: ([], 0)
+""",
+    ),
+    Control(
+        "latch-from-the-start", "the latch is on disk before the agent starts", ("cut-short", "supervisor-killed"), "latched|started again",
+        """
+import os as _os
+from offswitch.enforce import latch as _latch
+_arm = _latch.arm
+def _later(places, record):
+    one = _arm(places, record)
+    _os.unlink(one._path)
+    return one
+_latch.arm = _later
+""",
+    ),
+    Control(
+        "latch-check", "a start looks at every latch", ("starts-again",), "started again",
+        """
+from offswitch.enforce import latch as _latch
+_latch.read = lambda places: []
+""",
+    ),
+    Control(
+        "lease", "an agent's lease ends by itself", ("lease-ends",), "outlived",
+        """
+from offswitch.enforce.supervisor import guard as _guard, main as _main
+_main.boottime = _guard.boottime = lambda: 0.0
+""",
+        beside="the supervisor and the guard hold it, each by itself",
+    ),
+    Control(
+        "clock-of-leases", "leases go by a clock that nobody sets", ("clock-back-in-a-lease",), "outlived",
+        """
+import time as _time
+from offswitch.enforce.supervisor import guard as _guard, main as _main
+_main.boottime = _guard.boottime = lambda: _time.time()
+""",
+        beside="the supervisor and the guard hold it, each by itself",
+    ),
+    Control(
+        "hang-up", "the end of who started it in the foreground stops it", ("terminal-closed", "launcher-killed"), "outlived",
+        """
+from offswitch.enforce.supervisor import main as _main
+_main.Supervisor._hear_starter = lambda self: self._loop.forget(self._starter.fileno())
+""",
+    ),
+    Control(
+        "state-watch", "the scribe looks at the state's folders", ("state-removed", "latches-removed", "socket-removed", "state-full", "key-unreadable"),
+        "outlived",
+        """
+from offswitch.enforce.supervisor import scribe as _scribe
+_scribe.Scribe._look = lambda self: ""
+""",
+    ),
+    Control(
+        "orphans", "the supervisor reaps what the sandbox leaves", ("guard-killed",), "outlived|dead",
+        """
+from offswitch.sandboxes import kernel as _kernel
+_kernel.adopt_orphans = lambda: None
+""",
+    ),
+    Control(
+        "system-calls", "a seccomp filter", ("io-uring", "keyrings", "privileges", "kernel"), "reached", _NO_SECCOMP,
+    ),
+    Control(
+        "keyring", "a session keyring of its own", ("keyrings",), "reached",
+        _NO_SECCOMP + """
+from offswitch.sandboxes import kernel as _kernel
+_kernel.leave_keyrings = lambda: None
+""",
+        beside="the seccomp filter refuses keyctl",
+    ),
+    Control(
+        "tracing", "Landlock keeps the agent from tracing what is not below it", ("process-memory",), "reached",
+        """
+from offswitch.sandboxes import kernel as _kernel
+_kernel.guard_outer_processes = lambda: False
+""",
+    ),
+    Control(
+        "nested-users", "no user namespaces inside", ("namespaces",), "reached",
+        _NO_SECCOMP + _without_option("--disable-userns"),
+        beside="the seccomp filter refuses new namespaces",
+    ),
+    Control(
+        "user-of-its-own", "root's agents are host users that own nothing", ("every-pid",), "the host's root",
+        """
+from offswitch.sandboxes import identity as _identity
+_identity.needed = lambda: False
+""",
+    ),
+    Control(
+        "owners-in-the-workspace", "an id-mapped mount of the workspace", ("privileges",), "another owner",
+        """
+import os as _os
+from offswitch.sandboxes import kernel as _kernel, workspace as _workspace
+def _plain(path, disk, shown, *, read_only=False):
+    _os.chmod(path, 0o777)
+    place = _kernel.open_straight(path, _os.O_PATH)
+    return _kernel.clone_mount(place)
+_workspace.idmapped = _plain
+""",
+    ),
+    Control(
+        "read-only-root", "the root can be written by nobody", ("mounts",), "reached", _without_option("--remount-ro", "/"),
+    ),
+    Control(
+        "network-namespace", "a network of its own", ("network", "abstract-sockets"), "reached",
+        _without_option("--unshare-net") + """
+from offswitch.sandboxes import entering as _entering
+_entering._NAMESPACES = tuple(one for one in _entering._NAMESPACES if one != "net")
+""",
+    ),
+    Control(
+        "git", "what git on the host obeys is read-only", ("git-hooks",), "reached|git",
+        """
+from offswitch.sandboxes import workspace as _workspace
+_workspace.protected = lambda place: []
+""",
+    ),
+    Control(
+        "closed-files", "nothing that the off-switch has open passes into the agent", ("open-files",), "reached",
+        """
+import os as _os
+from offswitch.sandboxes.cells import bubblewrap as _cell
+_plainly = _cell._execute
+def _with_files(program, argv, environment):
+    for file in map(int, _os.listdir("/proc/self/fd")):
+        try:
+            _os.set_inheritable(file, True)
+        except OSError:
+            pass
+    _plainly(program, argv, environment)
+_cell._execute = _with_files
+""",
+    ),
+    Control(
+        "isolated-command", "the operator's command loads nothing from the current folder", ("operator-in-workspace",),
+        "the agent had left", "",
+    ),
+]  # fmt: skip
+
+
+def find(name: str) -> Control | None:
+    """The control of this name."""
+    return next((control for control in CONTROLS if control.name == name), None)
+
+
+def drill_without(name: str, kind: str, given: Any, say: Callable[[str], None]) -> int:
+    """Take a control away and run its faults once each.
+
+    Args:
+        name: The control.
+        kind: Kind of sandbox.
+        given: As for ``kinds.ready``.
+        say: Tells of progress.
+
+    Returns:
+        0 if each fault failed as it should; 1 if one did not; 2 if there is no such control or nothing could be staged.
+    """
+    control = find(name)
+    if control is None:
+        say(f"there is no control {name}: see offswitch drill --list")
+        return 2
+    faults = {fault.name: fault for fault in everything()}
+    failed, held = 0, 0
+    with directing() as director, kinds.ready(kind, given) as options:
+        for one in control.faults:
+            outcome = director.run(faults[one], kind, options, control.patch, control.name)
+            told = outcome["failed"].strip().splitlines()
+            if outcome["skipped"]:
+                say(f"without {name}: {one} skipped ({outcome['skipped']})")
+            elif told and any(word in outcome["failed"] for word in control.why.split("|")):
+                failed += 1
+                say(f"without {name}: {one} failed, as it should ({told[-1]})")
+            else:
+                held += 1
+                say(f"without {name}: {one} DID NOT FAIL AS IT SHOULD ({told[-1] if told else 'it held'})")
+        director.settle()
+    if control.beside:
+        say(f"taken away with it: {control.beside}")
+    return 1 if held else 0 if failed else 2

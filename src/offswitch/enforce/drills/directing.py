@@ -38,7 +38,9 @@ class Director:
         self._closing: list[_Closing] = []
         self._current: int | None = None
 
-    def run(self, fault: Fault, kind: str, options: dict[str, Any], patch: str = "") -> dict[str, Any]:
+    def run(
+        self, fault: Fault, kind: str, options: dict[str, Any], patch: str = "", without: str = ""
+    ) -> dict[str, Any]:
         """Stage a fault once.
 
         Args:
@@ -46,6 +48,7 @@ class Director:
             kind: Kind of sandbox.
             options: The kind's own settings.
             patch: Statements that take a control away.
+            without: That control's name.
 
         Returns:
             The outcome; ``left`` is added to it when the stage is cleared away, by ``settle`` at the latest.
@@ -64,7 +67,7 @@ class Director:
                 ours.close()
                 for closing in self._closing:
                     closing.line.close()
-                staging.run(fault, kind, options, patch, theirs)
+                staging.run(fault, kind, options, patch, without, theirs)
                 os._exit(0)
             finally:
                 os._exit(1)

@@ -227,7 +227,7 @@ def _starts_again(stage: Stage) -> None:
     """What was stopped does not start, by its name or in its workspace, until it is reset."""
     stage.start("keeps_going")
     stage.order()
-    for name in (NAME, NAME + "-anew"):
+    for name in (NAME + "-anew", NAME):
         try:
             launching.launch({**stage.plan("keeps_going"), "name": name}, stage.places, tether=False)
         except launching.NotStarted as refused:

@@ -45,8 +45,8 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
         raise Failed("it reached " + "; ".join([*found, *touched][:5]))
 
 
-def _status(key: str) -> str:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def _status(key: str, pid: int | str = "self") -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(key))
 
 
@@ -66,6 +66,15 @@ def _touched(stage: Stage, owner: os.stat_result) -> list[str]:
         found.append("the latch")
     if not Path(stage.places.keys, "host.pem").read_text().startswith("-----BEGIN"):
         found.append("the keys")
+    for pid in stage.agents():
+        with suppress(OSError, StopIteration):
+            if (
+                os.geteuid() == 0
+                and os.stat(f"/proc/{pid}").st_uid == 0
+                and _status("Uid", pid).split()[1] == "0"
+            ):
+                found.append("the host's root: that is who it is")
+                break
     groups = [set(groups_of(pid)) for pid in stage.agents() if state(pid) not in "XZ"]
     if stage.groups and any(not one & stage.groups for one in groups if one is not None):
         found.append("a place outside its control group")
@@ -132,21 +141,25 @@ def _digest(folder: Path) -> str:
 
 def _operator(stage: Stage) -> None:
     """The operator stops it with its workspace as the current folder, with the real command."""
-    program = Path(sys.executable).with_name("offswitch")
-    if not program.exists():
+    program = [str(Path(sys.executable).with_name("offswitch"))]
+    if stage.without == "isolated-command":
+        # Python puts the current folder first where it is asked for a module.
+        program = [sys.executable, "-m", "offswitch"]
+    if not Path(program[0]).exists():
         raise CannotStage("the command offswitch is not installed beside this Python")
     stage.start("traps_operators")
     since = time.monotonic_ns()
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(stage.folder), "BASH_ENV": "bash_env"}
     with subprocess.Popen(
-        [str(program), "stop", NAME, "--state", str(stage.state)],
+        [*program, "stop", NAME, "--state", str(stage.state)],
         cwd=stage.workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as stop:  # fmt: skip
-        if not stage.observe(since, 20):
-            raise Failed("it outlived offswitch stop in its workspace")
+        dead = stage.observe(since, 20)
         said = stop.communicate(timeout=20)[0].decode(errors="replace")
     if (stage.workspace / "sprung").exists():
         raise Failed("the operator's command ran what the agent had left in the workspace")
+    if not dead:
+        raise Failed("it outlived offswitch stop in its workspace")
     if stop.returncode != 0:
         raise Failed(f"offswitch stop ended with {stop.returncode}: {said[-300:]}")
 

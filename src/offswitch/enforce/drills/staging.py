@@ -43,7 +43,8 @@ class Stage:
     Args:
         kind: Kind of sandbox.
         options: The kind's own settings.
-        program: Wraps the supervisor's command line: for a control that is taken away.
+        patch: Statements that take a control away from the supervisor.
+        without: The control's name, where one is taken away.
 
     Attributes:
         ms: Order or fault to death in ms, once it was observed.
@@ -53,8 +54,9 @@ class Stage:
         random: Source of random moments.
     """
 
-    def __init__(self, kind: str, options: dict[str, Any], patch: str = "") -> None:
+    def __init__(self, kind: str, options: dict[str, Any], patch: str = "", without: str = "") -> None:
         self.kind = kind
+        self.without = without
         self.options = options
         self.ms: float | None = None
         self.survivors: list[str] = []
@@ -76,20 +78,15 @@ class Stage:
 
     # The agent
 
-    def patch(self, source: str, *, before: "list[str] | None" = None) -> None:
-        """Start supervisors from a program that runs ``source`` first.
-
-        Args:
-            source: Statements.
-            before: A command that the program is an argument of.
-        """
-        if source or before:
+    def patch(self, source: str) -> None:
+        """Start supervisors from a program that runs some statements first."""
+        if source:
             plain = launching._program
 
             def program() -> list[str]:
                 *head, code = plain()
                 assert code.endswith("; main()")
-                return [*(before or []), *head, f"{code[: -len('main()')]}exec({source!r}); main()"]
+                return [*head, f"{code[: -len('main()')]}exec({source!r}); main()"]
 
             launching._program = program
 
@@ -398,7 +395,9 @@ class Stage:
         return {pid: one for pid, one in descendants(os.getpid()).items() if state(pid) not in "ZX"}
 
 
-def run(fault: Fault, kind: str, options: dict[str, Any], patch: str, tell: socket.socket) -> None:
+def run(
+    fault: Fault, kind: str, options: dict[str, Any], patch: str, without: str, tell: socket.socket
+) -> None:
     """Be the process of a stage: run a fault once, tell the outcome, clear away, tell of that.
 
     Args:
@@ -406,6 +405,7 @@ def run(fault: Fault, kind: str, options: dict[str, Any], patch: str, tell: sock
         kind: Kind of sandbox.
         options: The kind's own settings.
         patch: Statements that take a control away, "" for none.
+        without: That control's name.
         tell: Where the two messages go, each a JSON object.
     """
 
@@ -417,7 +417,7 @@ def run(fault: Fault, kind: str, options: dict[str, Any], patch: str, tell: sock
     private.adopt_orphans(on=True)
     if os.geteuid() == 0:
         private.own_mounts()
-    stage = Stage(kind, options, patch)
+    stage = Stage(kind, options, patch, without)
     outcome: dict[str, Any] = {"dead": False, "failed": "", "skipped": ""}
     try:
         try:
