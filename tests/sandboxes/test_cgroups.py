@@ -113,6 +113,9 @@ def test_what_is_not_surely_stale_is_left(name: str) -> None:
 def test_groups_of_a_process_that_is_gone_are_stale() -> None:
     own = cgroups._session()
     assert not cgroups._stale(own)
-    prefix, space, pid, started = own.split("-")
-    assert cgroups._stale(f"{prefix}-{space}-{pid}-{int(started) + 1}")
-    assert cgroups._stale(f"{prefix}-{space}-{2**22 + 1}-{started}")
+    prefix, space, clock, pid, started = own.split("-")
+    assert cgroups._stale(f"{prefix}-{space}-{clock}-{pid}-{int(started) + 1}")
+    assert cgroups._stale(f"{prefix}-{space}-{clock}-{2**22 + 1}-{started}")
+    # In another PID or time namespace the same numbers mean other processes and other times.
+    assert not cgroups._stale(f"{prefix}-{int(space) + 1}-{clock}-{2**22 + 1}-{started}")
+    assert not cgroups._stale(f"{prefix}-{space}-{int(clock) + 1}-{2**22 + 1}-{started}")

@@ -98,7 +98,16 @@ def _write(path: str, value: str) -> bool:
 
 def _session() -> str:
     """A name for this process's groups that tells later processes whether it still lives."""
-    return f"offswitch-{os.stat('/proc/self/ns/pid').st_ino}-{os.getpid()}-{_started(os.getpid())}"
+    return f"offswitch-{'-'.join(map(str, _view()))}-{os.getpid()}-{_started(os.getpid())}"
+
+
+def _view() -> tuple[int, int]:
+    """The PID and the time namespace: in others, pids and start times are other numbers."""
+    found = [0, 0]
+    for at, kind in enumerate(("pid", "time")):
+        with suppress(OSError):
+            found[at] = os.stat(f"/proc/self/ns/{kind}").st_ino
+    return found[0], found[1]
 
 
 def _started(pid: int) -> int:
@@ -112,12 +121,12 @@ def _started(pid: int) -> int:
 
 def _stale(name: str) -> bool:
     parts = name.split("-")
-    if len(parts) != 4 or parts[0] != "offswitch" or not all(part.isdigit() for part in parts[1:]):
+    if len(parts) != 5 or parts[0] != "offswitch" or not all(part.isdigit() for part in parts[1:]):
         return False
-    # Processes of another PID namespace cannot be seen from here, so theirs are never stale to us.
-    if int(parts[1]) != os.stat("/proc/self/ns/pid").st_ino:
+    # Those of another namespace cannot be judged from here, so theirs are never stale to us.
+    if (int(parts[1]), int(parts[2])) != _view():
         return False
-    return _started(int(parts[2])) != int(parts[3])
+    return _started(int(parts[3])) != int(parts[4])
 
 
 def _sweep(place: str) -> None:

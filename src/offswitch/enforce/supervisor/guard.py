@@ -37,6 +37,8 @@ _LATE = 1.0
 """Seconds that the supervisor may take to act on the end of a lease."""
 _HELP = 0.05
 """Seconds after which an observer that still sees life kills as well."""
+TIDY = 30
+"""Seconds that a kind of sandbox may take to remove what it leaves behind."""
 _GIVE_UP = 60.0
 """Seconds for which a guard alone goes on killing what does not die, before it leaves it to what it has set going."""
 
@@ -136,6 +138,8 @@ class Witness:
                 return False, 0, [], survivors, []
             if time.monotonic() > began + _HELP:
                 self._killer.kill()
+            # Slow, and not lost: on a host with many processes one look takes its time.
+            self._answer(("beat",))
             _reap()
             poll.poll(5)
 
@@ -191,6 +195,7 @@ class Guard(Witness):
         killer: What to kill, as far as it is known.
         group: The control group, to be removed.
         cgroups: Where it was made.
+        kind: The module of the sandbox's kind, which removes what that leaves behind.
         places: Where the state lies.
         plan: The supervisor's plan.
         latch: The run's latch.
@@ -203,6 +208,7 @@ class Guard(Witness):
         killer: Killer,
         group: Group | None,
         cgroups: Cgroups,
+        kind: "Any",
         places: Places,
         plan: "dict[str, Any]",
         latch: Latch,
@@ -211,6 +217,8 @@ class Guard(Witness):
         self._supervisor = os.pidfd_open(supervisor)
         self._group = group
         self._cgroups = cgroups
+        self._kind = kind
+        self._facts: dict[str, Any] = {}
         self._places = places
         self._plan = plan
         self._latch = latch
@@ -225,7 +233,7 @@ class Guard(Witness):
         if word == "beat":
             self._lease = values[0]
         elif word == "charge":
-            words, self._promises, self._key = values
+            words, self._promises, self._key, self._facts = values
             self._killer.init, self._killer.cell, *rest = files
             self._observer = Observer(
                 _only_namespaces(dict(zip(words, rest, strict=True))), self._plan["workspace"]
@@ -284,11 +292,25 @@ class Guard(Witness):
         scribe.keep_receipt(self._places, self._plan, json.dumps(envelope))
 
     def _clear(self) -> None:
+        if (pid := os.fork()) == 0:
+            try:
+                tidy(self._kind, self._plan, self._facts)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
         end = time.monotonic() + 5.0
         while self._group is not None and not self._group.remove() and time.monotonic() < end:
             time.sleep(0.01)
         self._cgroups.close()
         shutil.rmtree(self._places.agent(self._plan["name"]), ignore_errors=True)
+
+
+def tidy(kind: "Any", plan: "dict[str, Any]", facts: "dict[str, Any]") -> None:
+    """Remove what a sandbox leaves behind, in a process of its own; what cannot be is said on standard error."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(TIDY)
+    for line in kind.tidy(plan, facts):
+        os.write(2, f"offswitch: {line}\n".encode())
 
 
 def _only_namespaces(files: dict[str, int]) -> dict[str, int]:

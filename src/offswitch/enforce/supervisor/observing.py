@@ -5,6 +5,7 @@ can leave: the observer holds those namespaces open, so that the kernel gives th
 """
 
 import os
+import time
 from contextlib import suppress
 
 TYPE_CHECKING = False
@@ -15,6 +16,8 @@ NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
 
 _MOST = 20
 """Most processes that are named."""
+_HOLDERS = 0.1
+"""Seconds for which is looked for processes that hold the workspace; somebody waits for the receipt."""
 
 
 class Observer:
@@ -38,6 +41,11 @@ class Observer:
             self._wanted.add(link)
             self._kinds.append(kind)
         self._workspace = workspace
+        self._own = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt")}
+        # A process in our own PID namespace was not started in the sandbox. It can have gone in from outside, as a cell
+        # does; then it is in all of it, and its mount namespace tells. When a hundred agents are stopped together, a
+        # hundred observers look at a thousand processes each.
+        self._of_host = ["mnt"] if "mnt" in self._kinds else self._kinds
 
     def survivors(self) -> "tuple[list[dict[str, Any]], int]":
         """Processes in a namespace of the sandbox.
@@ -60,16 +68,29 @@ class Observer:
         return found, unseen
 
     def holders(self) -> "list[dict[str, Any]]":
-        """Processes of the host that hold the workspace: an editor, a shell. They are told and never counted."""
+        """Processes of the host that hold the workspace: an editor, a shell. They are told and never counted.
+
+        The youngest first, and no longer than for a tenth of a second.
+        """
         found: list[dict[str, Any]] = []
-        own = os.getpid()
-        for pid in _pids():
-            if pid != own and len(found) < _MOST and (what := _holds(pid, self._workspace)):
+        own, end = os.getpid(), time.monotonic() + _HOLDERS
+        for pid in reversed(_pids()):
+            if time.monotonic() > end or len(found) >= _MOST:
+                break
+            # In another mount namespace the same path is another place.
+            with suppress(OSError):
+                if os.readlink(f"/proc/{pid}/ns/mnt") != self._own["mnt"]:
+                    continue
+            if pid != own and (what := _holds(pid, self._workspace)):
                 found.append({"pid": pid, "command": command(pid), "what": what})
         return found
 
     def _within(self, pid: int) -> bool:
-        return any(os.readlink(f"/proc/{pid}/ns/{kind}") in self._wanted for kind in self._kinds)
+        link = os.readlink(f"/proc/{pid}/ns/pid")
+        if link in self._wanted:
+            return True
+        kinds = self._of_host if link == self._own["pid"] else self._kinds
+        return any(os.readlink(f"/proc/{pid}/ns/{kind}") in self._wanted for kind in kinds)
 
 
 def _pids() -> list[int]:

@@ -34,8 +34,6 @@ _GUARD = 5.0
 """Seconds that the guard may take to answer as it is charged."""
 _CLEAR = 5.0
 """Seconds for which the removal of control groups is tried."""
-_TIDY = 30.0
-"""Seconds that a kind of sandbox may take to remove what it leaves behind."""
 _CLIENTS = 64
 _OVERHEAD = 16 << 20
 """Bytes that the control group allows beyond the agent's, for the sandbox's own processes."""
@@ -223,7 +221,15 @@ class Parts:
                     line.close()
             kernel.rename("guard")
             guard.Guard(
-                there, pid, self.killer, self._group, self._cgroups, self._places, self._plan, self.latch
+                there,
+                pid,
+                self.killer,
+                self._group,
+                self._cgroups,
+                self._kind,
+                self._places,
+                self._plan,
+                self.latch,
             ).run()
         finally:
             os._exit(1)
@@ -329,7 +335,7 @@ class Parts:
         assert self.guard is not None
         assert self.killer.cell is not None
         self.promises = dict(self._kind.PROMISES)
-        charge = ("charge", list(self._namespaces), self.promises, self.key.raw())
+        charge = ("charge", list(self._namespaces), self.promises, self.key.raw(), self.facts)
         self.guard.settimeout(_GUARD)
         try:
             wire.send(self.guard, charge, [files[0], self.killer.cell, *self._namespaces.values()])
@@ -372,7 +378,7 @@ class Parts:
         def see() -> None:
             guard.Witness(there, self.killer, self._namespaces, self._plan["workspace"]).run()
 
-        self._fork("witness", see, there)
+        self._guard_process = os.pidfd_open(self._fork("witness", see, there))
 
     def write_without_scribe(self, reason: str, receipt: str) -> None:
         """Have the latch's reason and the receipt written although the scribe is lost."""
@@ -415,14 +421,12 @@ class Parts:
         """Have what the sandbox leaves behind removed.
 
         Returns:
-            A pidfd of the process that does it, within 30 seconds.
+            A pidfd of the process that does it, within ``guard.TIDY`` seconds.
         """
         unused, there = wire.pair()
 
         def act() -> None:
-            signal.alarm(int(_TIDY))
-            for line in self._kind.tidy(self._plan, self.facts):
-                os.write(2, f"offswitch: {line}\n".encode())
+            guard.tidy(self._kind, self._plan, self.facts or {})
 
         with unused:
             return os.pidfd_open(self._fork("tidy", act, there))
@@ -449,9 +453,9 @@ class Parts:
         for pid in self.children:
             with suppress(OSError):
                 os.waitpid(pid, 0)
-        if self.facts is not None:
-            with suppress(Exception):
-                self._kind.tidy(self._plan, self.facts)
+        # Also what came up half: a container's record, an image of the workspace.
+        with suppress(Exception):
+            self._kind.tidy(self._plan, self.facts or {})
         self.clear_away()
         with suppress(OSError):
             self.latch.open()
