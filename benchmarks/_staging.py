@@ -142,8 +142,10 @@ def bare(stage: Stage, payload: str, pause: float) -> dict[str, Any]:
     process = None
     try:
         process = subprocess.Popen(
-            ["sh", "-c", f'echo 0 > {group}/cgroup.procs && exec "$@"', "sh", *BARE]
-            + ["--bind", str(workspace), "/workspace", "--chdir", "/workspace", "--", *_payloads.command(payload)],
+            [
+                "sh", "-c", f'echo 0 > {group}/cgroup.procs && exec "$@"', "sh", *BARE, "--bind", str(workspace),
+                "/workspace", "--chdir", "/workspace", "--", *_payloads.command(payload),
+            ],
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         until((workspace / "up").exists, 60, "the payload did not come up")

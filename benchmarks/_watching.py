@@ -1,7 +1,7 @@
 """A clock and a pair of eyes of the benchmark's own: it takes nobody's word for a death.
 
-It looks at the kernel's two signs, ``populated 0`` of a control group of version 2 and the end of a PID namespace's init,
-and then for processes that are still in that namespace.
+It looks at the kernel's two signs, ``populated 0`` of a control group of version 2 and the end of a PID
+namespace's init, and then for processes that are still in that namespace.
 """
 
 import os
@@ -103,8 +103,8 @@ class Eye:
         """Wait for the end.
 
         Returns:
-            When the group was seen to be empty and when the init was seen to have ended, in ns of the monotonic clock; None
-            for what is not looked at or did not come in time.
+            When the group was seen to be empty and when the init was seen to have ended, in ns of the monotonic
+            clock; None for what is not looked at or did not come in time.
         """
         end = time.monotonic() + seconds
         empty: int | None = None
