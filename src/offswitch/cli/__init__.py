@@ -1,5 +1,6 @@
 """The command line: a thin door in front of the rooms, without logic of its own."""
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -10,6 +11,7 @@ def main() -> None:
 
     The commands of `enforce` go past Typer, whose import alone takes longer than to stop an agent.
     """
+    _open_standard_streams()
     from offswitch.cli import enforce
 
     if len(sys.argv) > 1 and sys.argv[1] in enforce.COMMANDS:
@@ -18,3 +20,18 @@ def main() -> None:
         from offswitch.cli import app
 
         app.main()
+
+
+def _open_standard_streams() -> None:
+    """Have something stand where a standard stream was closed: a socket of ours would be given its number."""
+    while True:
+        file = os.open(os.devnull, os.O_RDWR)
+        if file > 2:
+            os.close(file)
+            return
+        os.set_inheritable(file, True)
+        # Python has found the file closed, and has no stream for it.
+        if file == 1:
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        elif file == 2:
+            sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115

@@ -8,6 +8,8 @@ The agent is dead when the block is left, however it is left: by its end, by an 
 """
 
 import os
+import select
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -74,15 +76,29 @@ class Agent:
         self._places = places
         self._running = running
         self._ended: Ended | None = None
+        # Only one task may wait for a socket, and only one can read what comes on it.
+        self._waiting = anyio.Lock()
 
     async def wait(self) -> Ended:
         """Wait until the agent has ended."""
+        async with self._waiting:
+            if self._ended is None:
+                assert self._running.tether is not None
+                await anyio.wait_readable(self._running.tether)
+                self.over()
+        assert self._ended is not None
+        return self._ended
+
+    def over(self) -> bool:
+        """Whether it has ended, and its death was observed."""
         if self._ended is None:
             assert self._running.tether is not None
-            await anyio.wait_readable(self._running.tether)
-            if self._ended is None:
-                self._ended = Ended(**await anyio.to_thread.run_sync(self._running.wait))
-        return self._ended
+            poll = select.poll()
+            poll.register(self._running.tether, select.POLLIN)
+            if not poll.poll(0):
+                return False
+            self._ended = Ended(**self._running.wait())
+        return self._ended.dead
 
     async def stop(
         self, *, category: int = 0, grace: float = 5.0, reason: str = "", settle: bool = False
@@ -207,6 +223,8 @@ async def supervise(
     def start() -> tuple[places.Places, launching.Running]:
         found = places.find(None if state is None else os.fspath(state))
         file = None if policy is None else os.fspath(policy)
+        if name is not None:
+            names.check(name)
         plan = planning.plan(
             found, command, name=name or names.fresh(set(control.running(found))), sandbox=sandbox,
             workspace=None if workspace is None else os.fspath(workspace), lease=lease, memory=memory, pids=pids,
@@ -219,7 +237,7 @@ async def supervise(
     try:
         found, running = await anyio.to_thread.run_sync(start)
     except (
-        planning.Refused, policies.PolicyError, ordering.Unsigned, places.Unusable, launching.NotStarted
+        planning.Refused, policies.PolicyError, ordering.Unsigned, places.Unusable, launching.NotStarted, ValueError
     ) as error:  # fmt: skip
         raise NotStarted(str(error)) from None
     assert running.tether is not None
@@ -234,14 +252,18 @@ async def supervise(
     finally:
         with anyio.CancelScope(shield=True):
             try:
-                if not await _over(agent):
-                    await agent.stop(reason="its supervise block was left")
+                if not agent.over():
+                    try:
+                        await agent.stop(reason="its supervise block was left")
+                    except NotDead:
+                        # It may have ended by itself as the order was given.
+                        if not agent.over():
+                            raise
+                with anyio.move_on_after(_ANSWER):
+                    await agent.wait()
             finally:
-                # Whatever came of the order: the end of the tether is a stop of its own.
+                # Whatever came of the order: the end of the tether is a stop of its own. It wakes who still waits.
+                with suppress(OSError):
+                    running.tether.shutdown(socket.SHUT_RDWR)
+                await agent.wait()
                 running.tether.close()
-
-
-async def _over(agent: Agent) -> bool:
-    with anyio.move_on_after(0):
-        return (await agent.wait()).dead
-    return False

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LARGEST = 64 * 1024
+_guards: list[int] = []
+"""Children of this process that outlive what they guard by a moment, and have to be reaped by someone."""
 
 
 class NotStarted(Exception):
@@ -87,6 +89,7 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "PATH": "/usr/local/bin:/usr/bin:/bin",
         "SHELL": "/bin/bash", "TMPDIR": "/tmp", **plan["environment"],
     }  # fmt: skip
+    _reap()
     line, theirs = wire.pair()
     stream, scribe = wire.pair() if tether else (None, None)
     try:
@@ -123,9 +126,20 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         raise NotStarted(answer["why"], answer["code"])
     if not tether:
         line.close()
-    # Its end is of no interest here: who is lost is told on the tether.
+    # Its end is of no interest here: who is lost is told on the tether. It is reaped at some later start.
     process.returncode = 0
+    _guards.append(process.pid)
     return Running(plan["name"], answer["run"], answer["supervisor"], stream, line if tether else None)
+
+
+def _reap() -> None:
+    for pid in list(_guards):
+        try:
+            over = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:
+            over = True
+        if over:
+            _guards.remove(pid)
 
 
 def _program() -> list[str]:

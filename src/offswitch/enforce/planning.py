@@ -218,8 +218,10 @@ def _bounded(
     show: "Any",
 ) -> float:
     """What was asked for, else what the policy states, else what is usual; never more than the policy's most."""
-    if asked is not None and asked <= 0:
-        raise Refused(f"{option} is above 0, not {show(asked)}")
+    # Not "asked <= 0": what is no number at all (NaN) would be a lease that never ends.
+    bound = amounts.LONGEST if option == "--lease" else amounts.LARGEST
+    if asked is not None and not 0 < asked <= bound:
+        raise Refused(f"{option} is above 0 and bounded, not {asked}")
     if asked is not None and most is not None and asked > most:
         raise Refused(
             f"{option} {show(asked)} is more than the policy's {show(most)}: ask for less, or change the policy"

@@ -97,6 +97,7 @@ class Scribe:
         self._plan = plan
         self._latch = latch
         self._input = b""
+        self._input_ended = False
         self._ending = False
         self._written = False
         self._clients: dict[int, _Client] = {}
@@ -306,6 +307,8 @@ class Scribe:
             self._loop.watch(feed, self._feed, 4)
         elif not self._input and feed not in self._streams.outputs:
             self._loop.forget(feed)
+            if self._input_ended:
+                self._close_feed()
         if len(self._input) <= _PENDING:
             for client in self._clients.values():
                 if not self._loop.watched(client.stream.fileno()):
@@ -343,7 +346,9 @@ class Scribe:
         elif data[:1] == b"i":
             self._take_input(data[1:])
         elif data[:1] == b"e":
-            self._close_feed()
+            # After what the agent has not yet taken.
+            self._input_ended = True
+            self._feed()
         elif (
             data[:1] == b"w" and len(data) == 9 and self._streams.terminal and self._streams.feed is not None
         ):
