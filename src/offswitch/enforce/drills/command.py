@@ -115,7 +115,7 @@ def _list(faults: list[Fault]) -> None:
         print(f"{fault.group:<12}{fault.name:<{wide}}  {fault.says}")
     print()
     for control in controls.CONTROLS:
-        print(f"{control.name:<22}without it fails: {', '.join(control.faults)}")
+        print(f"{control.name:<24} without it fails: {', '.join(control.faults)}")
 
 
 def _progress(one: results.Result) -> None:

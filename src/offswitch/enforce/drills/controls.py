@@ -90,7 +90,7 @@ _guard.Guard._tick = lambda self: None
         "outlived", _deaf_to("its proxy"),
     ),
     Control(
-        "death-signals", "what is below ends with what is above, down to the agent", ("supervisor-and-guard-killed", "all-killed"),
+        "death-signals", "what is below ends with what is above, down to the agent", ("supervisor-and-guard-killed",),
         "outlived",
         """
 import signal as _signal
@@ -107,7 +107,7 @@ _cell.arguments = lambda plan, *, bound: [one for one in _full(plan, bound=bound
         beside="the cell ends when its line to the supervisor closes",
     ),
     Control(
-        "kill", "cgroup.kill, and SIGKILL to the sandbox's init", ("ignores-signals", "daemons", "supervisor-stopped"), "outlived",
+        "kill", "cgroup.kill, and SIGKILL to the sandbox's init", ("ignores-signals", "daemons"), "outlived",
         """
 import time as _time
 from offswitch.enforce.supervisor import killing as _killing
@@ -249,7 +249,9 @@ _plainly = _cell._execute
 def _with_files(program, argv, environment):
     for file in map(int, _os.listdir("/proc/self/fd")):
         try:
-            _os.set_inheritable(file, True)
+            # But for the pipe by which the cell learns that the program was started.
+            if not _os.readlink(f"/proc/self/fd/{file}").startswith("pipe:"):
+                _os.set_inheritable(file, True)
         except OSError:
             pass
     _plainly(program, argv, environment)

@@ -18,6 +18,8 @@ from offswitch.enforce.drills.staging import NAME, Stage, groups_of, state
 
 
 _CAP_SYS_RESOURCE = 24
+_HOSTS = ("state_files", "control_socket", "network", "abstract_sockets", "secrets", "git_hooks")
+"""Attacks on what is the host's, also where the agent has a kernel of its own."""
 
 
 def attack(stage: Stage, act: str, **changed: Any) -> None:
@@ -38,6 +40,9 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
     owner = stage.workspace.stat()
     stage.start(act, environment=environment, **changed)
     found = [str(one["reached"]) for one in stage.said() if "reached" in one]
+    if stage.kind == "microvm" and act not in _HOSTS:
+        # What it reaches of its own kernel is its own; of the host's the drill looks itself.
+        stage.notes["reached_in_its_own_kernel"], found = found, []
     stage.notes["tried"] = act
     touched = [] if found else _touched(stage, owner)
     stage.order()
@@ -68,11 +73,8 @@ def _touched(stage: Stage, owner: os.stat_result) -> list[str]:
         found.append("the keys")
     for pid in stage.agents():
         with suppress(OSError, StopIteration):
-            if (
-                os.geteuid() == 0
-                and os.stat(f"/proc/{pid}").st_uid == 0
-                and _status("Uid", pid).split()[1] == "0"
-            ):
+            inside = os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+            if inside and os.geteuid() == 0 and _status("Uid", pid).split()[1] == "0":
                 found.append("the host's root: that is who it is")
                 break
     groups = [set(groups_of(pid)) for pid in stage.agents() if state(pid) not in "XZ"]

@@ -297,6 +297,14 @@ class Stage:
         if missing:
             raise CannotStage(f"there is no {missing[0]} to lose")
 
+        if len(parts) > 1:
+            # At once: what is lost first would be noticed by what is lost next, so all of them are held before.
+            for part in parts:
+                os.kill(found[part], signal.SIGSTOP)
+            self.eventually(
+                lambda: all(state(found[part]) == "T" for part in parts), 5, "a part cannot be held"
+            )
+
         def blow() -> None:
             for part in parts:
                 os.kill(found[part], how)
