@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-LIMIT = 1800
+LIMIT = 7200
 WORD = {True: "yes", False: "NO", None: "?"}
 
 

@@ -133,8 +133,8 @@ class Containers:
             workspace, name = stage.workspace(), f"bench-{os.getpid()}-{time.monotonic_ns()}"
             _quiet(
                 *self._podman, "run", "-d", "--name", name, "--network", "none", "--ulimit", "nofile=1024:1024",
-                "--ulimit", "nproc=4096:4096", "-v", "/usr:/usr:ro", "-v", f"{workspace}:/workspace", "-w", "/workspace",
-                "--rootfs", str(self.root), *_payloads.command(payload),
+                "--ulimit", "nproc=4096:4096", "-v", "/usr:/usr:ro", "-v", f"{workspace}:/workspace",
+                "-w", "/workspace", "--rootfs", str(self.root), *_payloads.command(payload),
             )  # fmt: skip
             try:
                 until((workspace / "up").exists, 60, "the payload did not come up")
@@ -320,10 +320,10 @@ def compare(quick: bool) -> list[dict[str, Any]]:
             mine = name == "offswitch"
             if isinstance(act, Switch):
                 detail["flag_ms"] = round(statistics.median(act.flags), 4)
-            rows.append({
-                "name": f"{name}: runs that left processes", "value": left, "unit": f"of {runs * len(_payloads.PAYLOADS)}",
-                "target": "= 0" if mine else "", "holds": left == 0 if mine else None, "detail": detail,
-            })  # fmt: skip
+            row: dict[str, Any] = {"name": f"{name}: runs that left processes", "value": left}
+            row.update(unit=f"of {runs * len(_payloads.PAYLOADS)}", target="= 0" if mine else "")
+            row.update(holds=left == 0 if mine else None, detail=detail)
+            rows.append(row)
     return rows
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from offswitch.sandboxes import preflight
+
 RUNNER = Path(__file__).parents[2] / "benchmarks/__main__.py"
 _spec = importlib.util.spec_from_file_location("benchmarks_runner", RUNNER)
 assert _spec is not None
@@ -45,3 +47,37 @@ def test_unknown_benchmark_is_a_usage_error() -> None:
     done = subprocess.run([sys.executable, RUNNER.parent, "no-such"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "startup" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_off_switch_is_measured_beside_a_bare_script() -> None:
+    problem = preflight.missing()
+    if problem is not None:
+        pytest.skip(problem)
+    script = RUNNER.with_name("enforce.py")
+    done = subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+    rows = runner.parse(done.stdout)
+    assert rows, done.stderr
+    if rows[0]["name"] == "enforce":
+        pytest.skip(rows[0]["target"])
+    killed = [row for row in rows if row["name"].startswith("order to death")]
+    assert len(killed) == 14
+    # Times are for a machine that has nothing else to do; that nothing survives is for every machine.
+    assert [row["name"] for row in killed if row["detail"]["survivors"]] == []
+    assert all(row["value"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_other_ways_to_stop_an_agent_are_measured_beside_the_off_switch() -> None:
+    problem = preflight.missing()
+    if problem is not None:
+        pytest.skip(problem)
+    script = RUNNER.with_name("rivals.py")
+    done = subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+    rows = {row["name"].partition(":")[0]: row for row in runner.parse(done.stdout) or []}
+    assert rows, done.stderr
+    if "rivals" in rows:
+        pytest.skip(rows["rivals"]["target"])
+    assert rows["offswitch"]["value"] == 0
+    # A rival that stops everything everywhere would be news; this one cannot reach a daemon.
+    assert rows["kill -KILL of the group"]["detail"]["daemons"]["left_in"] == 1
