@@ -4,6 +4,7 @@ Every part is forked, not started anew: that takes a millisecond each, and they 
 threads, so a fork is whole, and a parent-death signal, which follows the thread that forked, is the process's.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -283,8 +284,12 @@ class Parts:
     def _load_keys(self) -> None:
         """Load what checks and signs, while the sandbox comes up: it is not to be loaded at a stop."""
         sys.path += self._plan["site"]
-        from offswitch.trust import keys
+        from offswitch.trust import canonical, keys, orders, receipts
 
+        del canonical, orders, receipts  # they only have to be there
+        # What is loaded stays. To go through all of it takes some milliseconds, and the sandbox is not up yet.
+        gc.collect()
+        gc.freeze()
         try:
             self.key = keys.load_or_make(self._places.keys + "/host.pem")
             self.trusted = {one: keys.PublicKey.parse(one) for one in self._plan["trusted"]}
