@@ -64,33 +64,50 @@ _seccomp.apply = lambda: None
 
 CONTROLS = [
     Control(
-        "guard", "the guard kills when its supervisor is lost", ("supervisor-stopped",), "outlived",
+        "guard",
+        "the guard kills when its supervisor is lost",
+        ("supervisor-stopped",),
+        "outlived",
         """
 from offswitch.enforce.supervisor import guard as _guard
 _guard.Guard._alone = lambda self, why: None
 """,
     ),
     Control(
-        "heartbeat", "the guard expects a heartbeat of its supervisor", ("supervisor-stopped",), "outlived",
+        "heartbeat",
+        "the guard expects a heartbeat of its supervisor",
+        ("supervisor-stopped",),
+        "outlived",
         """
 from offswitch.enforce.supervisor import guard as _guard
 _guard.Guard._tick = lambda self: None
 """,
     ),
     Control(
-        "watch-over-guard", "the supervisor stops the agent when its guard is lost", ("guard-killed", "guard-stopped"),
-        "outlived", _deaf_to("its guard"),
+        "watch-over-guard",
+        "the supervisor stops the agent when its guard is lost",
+        ("guard-killed", "guard-stopped"),
+        "outlived",
+        _deaf_to("its guard"),
     ),
     Control(
-        "watch-over-scribe", "the supervisor stops the agent when its scribe is lost", ("scribe-killed",),
-        "outlived", _deaf_to("its scribe"),
+        "watch-over-scribe",
+        "the supervisor stops the agent when its scribe is lost",
+        ("scribe-killed",),
+        "outlived",
+        _deaf_to("its scribe"),
     ),
     Control(
-        "watch-over-proxy", "the supervisor stops the agent when its proxy is lost", ("proxy-killed",),
-        "outlived", _deaf_to("its proxy"),
+        "watch-over-proxy",
+        "the supervisor stops the agent when its proxy is lost",
+        ("proxy-killed",),
+        "outlived",
+        _deaf_to("its proxy"),
     ),
     Control(
-        "death-signals", "what is below ends with what is above, down to the agent", ("supervisor-and-guard-killed",),
+        "death-signals",
+        "what is below ends with what is above, down to the agent",
+        ("supervisor-and-guard-killed",),
         "outlived",
         """
 import signal as _signal
@@ -107,7 +124,10 @@ _cell.arguments = lambda plan, *, bound: [one for one in _full(plan, bound=bound
         beside="the cell ends when its line to the supervisor closes",
     ),
     Control(
-        "kill", "cgroup.kill, and SIGKILL to the sandbox's init", ("ignores-signals", "daemons"), "outlived",
+        "kill",
+        "cgroup.kill, and SIGKILL to the sandbox's init",
+        ("ignores-signals", "daemons"),
+        "outlived",
         """
 import time as _time
 from offswitch.enforce.supervisor import killing as _killing
@@ -116,14 +136,20 @@ _killing.Killer.kill = lambda self: _time.monotonic_ns()
         beside="each of the two holds alone, and the tests of the supervisor show it; here both are taken away",
     ),
     Control(
-        "second-observer", "death is decided by looking at every process of the host", ("joined",), "called dead",
+        "second-observer",
+        "death is decided by looking at every process of the host",
+        ("joined",),
+        "called dead",
         """
 from offswitch.enforce.supervisor import observing as _observing
 _observing.Observer.survivors = lambda self: ([], 0)
 """,
     ),
     Control(
-        "latch-from-the-start", "the latch is on disk before the agent starts", ("cut-short", "supervisor-killed"), "latched|started again",
+        "latch-from-the-start",
+        "the latch is on disk before the agent starts",
+        ("cut-short", "supervisor-killed"),
+        "latched|started again",
         """
 import os as _os
 from offswitch.enforce import latch as _latch
@@ -136,14 +162,20 @@ _latch.arm = _later
 """,
     ),
     Control(
-        "latch-check", "a start looks at every latch", ("starts-again",), "started again",
+        "latch-check",
+        "a start looks at every latch",
+        ("starts-again",),
+        "started again",
         """
 from offswitch.enforce import latch as _latch
 _latch.read = lambda places: []
 """,
     ),
     Control(
-        "lease", "an agent's lease ends by itself", ("lease-ends",), "outlived",
+        "lease",
+        "an agent's lease ends by itself",
+        ("lease-ends",),
+        "outlived",
         """
 from offswitch.enforce.supervisor import guard as _guard, main as _main
 _main.boottime = _guard.boottime = lambda: 0.0
@@ -151,7 +183,10 @@ _main.boottime = _guard.boottime = lambda: 0.0
         beside="the supervisor and the guard hold it, each by itself",
     ),
     Control(
-        "clock-of-leases", "leases go by a clock that nobody sets", ("clock-back-in-a-lease",), "outlived",
+        "clock-of-leases",
+        "leases go by a clock that nobody sets",
+        ("clock-back-in-a-lease",),
+        "outlived",
         """
 import time as _time
 from offswitch.enforce.supervisor import guard as _guard, main as _main
@@ -160,14 +195,19 @@ _main.boottime = _guard.boottime = lambda: _time.time()
         beside="the supervisor and the guard hold it, each by itself",
     ),
     Control(
-        "hang-up", "the end of who started it in the foreground stops it", ("terminal-closed", "launcher-killed"), "outlived",
+        "hang-up",
+        "the end of who started it in the foreground stops it",
+        ("terminal-closed", "launcher-killed"),
+        "outlived",
         """
 from offswitch.enforce.supervisor import main as _main
 _main.Supervisor._hear_starter = lambda self: self._loop.forget(self._starter.fileno())
 """,
     ),
     Control(
-        "state-watch", "the scribe looks at the state's folders", ("state-removed", "latches-removed", "socket-removed", "state-full", "key-unreadable"),
+        "state-watch",
+        "the scribe looks at the state's folders",
+        ("state-removed", "latches-removed", "socket-removed", "state-full", "key-unreadable"),
         "outlived",
         """
 from offswitch.enforce.supervisor import scribe as _scribe
@@ -175,44 +215,67 @@ _scribe.Scribe._look = lambda self: ""
 """,
     ),
     Control(
-        "orphans", "the supervisor reaps what the sandbox leaves", ("guard-killed",), "outlived|dead",
+        "orphans",
+        "the supervisor reaps what the sandbox leaves",
+        ("guard-killed",),
+        "outlived|dead",
         """
 from offswitch.sandboxes import kernel as _kernel
 _kernel.adopt_orphans = lambda: None
 """,
     ),
     Control(
-        "system-calls", "a seccomp filter", ("io-uring", "keyrings", "privileges", "kernel"), "reached", _NO_SECCOMP,
+        "system-calls",
+        "a seccomp filter",
+        ("io-uring", "keyrings", "privileges", "kernel"),
+        "reached",
+        _NO_SECCOMP,
     ),
     Control(
-        "keyring", "a session keyring of its own", ("keyrings",), "reached",
-        _NO_SECCOMP + """
+        "keyring",
+        "a session keyring of its own",
+        ("keyrings",),
+        "reached",
+        _NO_SECCOMP
+        + """
 from offswitch.sandboxes import kernel as _kernel
 _kernel.leave_keyrings = lambda: None
 """,
         beside="the seccomp filter refuses keyctl",
     ),
     Control(
-        "tracing", "Landlock keeps the agent from tracing what is not below it", ("process-memory",), "reached",
+        "tracing",
+        "Landlock keeps the agent from tracing what is not below it",
+        ("process-memory",),
+        "reached",
         """
 from offswitch.sandboxes import kernel as _kernel
 _kernel.guard_outer_processes = lambda: False
 """,
     ),
     Control(
-        "nested-users", "no user namespaces inside", ("namespaces",), "reached",
+        "nested-users",
+        "no user namespaces inside",
+        ("namespaces",),
+        "reached",
         _NO_SECCOMP + _without_option("--disable-userns"),
         beside="the seccomp filter refuses new namespaces",
     ),
     Control(
-        "user-of-its-own", "root's agents are host users that own nothing", ("every-pid",), "the host's root",
+        "user-of-its-own",
+        "root's agents are host users that own nothing",
+        ("every-pid",),
+        "the host's root",
         """
 from offswitch.sandboxes import identity as _identity
 _identity.needed = lambda: False
 """,
     ),
     Control(
-        "owners-in-the-workspace", "an id-mapped mount of the workspace", ("privileges",), "another owner",
+        "owners-in-the-workspace",
+        "an id-mapped mount of the workspace",
+        ("privileges",),
+        "another owner",
         """
 import os as _os
 from offswitch.sandboxes import kernel as _kernel, workspace as _workspace
@@ -224,24 +287,38 @@ _workspace.idmapped = _plain
 """,
     ),
     Control(
-        "read-only-root", "the root can be written by nobody", ("mounts",), "reached", _without_option("--remount-ro", "/"),
+        "read-only-root",
+        "the root can be written by nobody",
+        ("mounts",),
+        "reached",
+        _without_option("--remount-ro", "/"),
     ),
     Control(
-        "network-namespace", "a network of its own", ("network", "abstract-sockets"), "reached",
-        _without_option("--unshare-net") + """
+        "network-namespace",
+        "a network of its own",
+        ("network", "abstract-sockets"),
+        "reached",
+        _without_option("--unshare-net")
+        + """
 from offswitch.sandboxes import entering as _entering
 _entering._NAMESPACES = tuple(one for one in _entering._NAMESPACES if one != "net")
 """,
     ),
     Control(
-        "git", "what git on the host obeys is read-only", ("git-hooks",), "reached|git",
+        "git",
+        "what git on the host obeys is read-only",
+        ("git-hooks",),
+        "reached|git",
         """
 from offswitch.sandboxes import workspace as _workspace
 _workspace.protected = lambda place: []
 """,
     ),
     Control(
-        "closed-files", "nothing that the off-switch has open passes into the agent", ("open-files",), "reached",
+        "closed-files",
+        "nothing that the off-switch has open passes into the agent",
+        ("open-files",),
+        "reached",
         """
 import os as _os
 from offswitch.sandboxes.cells import bubblewrap as _cell
@@ -259,10 +336,13 @@ _cell._execute = _with_files
 """,
     ),
     Control(
-        "isolated-command", "the operator's command loads nothing from the current folder", ("operator-in-workspace",),
-        "the agent had left", "",
+        "isolated-command",
+        "the operator's command loads nothing from the current folder",
+        ("operator-in-workspace",),
+        "the agent had left",
+        "",
     ),
-]  # fmt: skip
+]
 
 
 def find(name: str) -> Control | None:

@@ -107,9 +107,16 @@ FAULTS = [
     _order("daemons", "it has daemons, forked twice, in sessions of their own", "daemons"),
     _order("fork-storm", "it forks as fast as it can, up to its bound", "fork_storm", pids=200),
     _order("stopped", "its processes are stopped, and so is it", "stopped"),
-    _order("freezes-everything", "it stops everything that it can reach, over and over", "freezes_everything"),
+    _order(
+        "freezes-everything", "it stops everything that it can reach, over and over", "freezes_everything"
+    ),
     _order("traced", "its processes are traced by each other, and held at their end", "traced"),
-    _order("memory-hog", "it writes to all the memory that it may have, over and over", "memory_hog", memory=192 << 20),
+    _order(
+        "memory-hog",
+        "it writes to all the memory that it may have, over and over",
+        "memory_hog",
+        memory=192 << 20,
+    ),
     _order("files-held", "it holds 1500 files open, half of them deleted, some in its memory", "files_held"),
     _order("threads", "it has as many threads as it may", "threads", pids=400),
     _order("sessions", "it has 20 sessions with process groups of their own", "sessions"),
@@ -117,20 +124,42 @@ FAULTS = [
     _order("vfork-waits", "its processes sleep in the kernel, waiting for children of vfork", "vfork_waits"),
     Fault("fills-disk", "behaviour", "it fills its workspace and /tmp", _fills_disk, root=True),
     _order("floods-output", "it writes to its output without end", "floods_output"),
-    Fault("floods-a-deaf-client", "behaviour", "likewise, and its client does not read", _talks_to_a_deaf_terminal),
+    Fault(
+        "floods-a-deaf-client",
+        "behaviour",
+        "likewise, and its client does not read",
+        _talks_to_a_deaf_terminal,
+    ),
     _order("walks", "it forks and leaves its parent behind, without end", "walks"),
     _order("re-execs", "it starts itself anew under other names, without end", "reexecs"),
     _order("spins", "it takes every processor, at the highest priority that it can get", "spins"),
     _order("waits-on-locks", "it waits for locks and pipes that nobody gives", "waits_on_locks"),
     _order("renames-itself", "it calls itself supervisor, guard and scribe", "renames_itself"),
     _order("lives-deep", "it lives in a folder deeper than a path can be long", "lives_deep"),
-    _order("sends-files-around", "it holds files that are only on their way between sockets", "sends_files_around"),
+    _order(
+        "sends-files-around",
+        "it holds files that are only on their way between sockets",
+        "sends_files_around",
+    ),
     _order("hoards-zombies", "it reaps none of its children", "hoards_zombies"),
-    _order("shares-memory", "it has processes that share its memory and answer to nobody", "shares_memory_as_a_process"),
-    _order("at-a-terminal", "it ignores every signal at a terminal of its own", "ignores_signals", terminal=True),
+    _order(
+        "shares-memory",
+        "it has processes that share its memory and answer to nobody",
+        "shares_memory_as_a_process",
+    ),
+    _order(
+        "at-a-terminal", "it ignores every signal at a terminal of its own", "ignores_signals", terminal=True
+    ),
     Fault("ends-itself", "behaviour", "it ends itself and leaves daemons behind", _ends_itself),
     Fault("asked-nicely", "behaviour", "it is given a grace, and ignores that", _is_asked_nicely),
     Fault("does-as-told", "behaviour", "it is given a grace, and uses it", _does_as_it_is_told),
     Fault("frozen", "behaviour", "it is frozen when the order comes", _is_frozen),
-    Fault("joined", "behaviour", "a process stands in its sandbox that no kill reaches", _is_joined, root=True, kinds=("bubblewrap",)),
-]  # fmt: skip
+    Fault(
+        "joined",
+        "behaviour",
+        "a process stands in its sandbox that no kill reaches",
+        _is_joined,
+        root=True,
+        kinds=("bubblewrap",),
+    ),
+]

@@ -1,4 +1,7 @@
-"""What the host may be short of, and what may happen to its clocks: staged in groups and namespaces of the drill's own."""
+"""What the host may be short of, and what may happen to its clocks.
+
+All of it is staged in control groups and namespaces of the drill's own.
+"""
 
 import mmap
 import os
@@ -154,7 +157,7 @@ def _other_clocks(stage: Stage) -> None:
 
 
 def _suspended(stage: Stage) -> None:
-    """Every part is stopped for longer than the heartbeat bound and goes on, as after a suspend: nobody missed a beat."""
+    """Every part is stopped for longer than the heartbeat bound and goes on, as after a suspend."""
     stage.start("keeps_going")
     parts = [stage.parts()[name] for name in ("guard", "supervisor", "scribe")]
     for pid in parts:
@@ -176,16 +179,41 @@ def _network_gone(stage: Stage) -> None:
 
 FAULTS = [
     Fault("load", "environment", "every processor of the host is taken, twice over", _under_load),
-    Fault("low-quota", "environment", "all of it has a tenth of one processor",
-          _low_quota, root=True),
-    Fault("starved", "environment", "the agent has the lowest weight, beside others that spin", _starved, root=True),
-    Fault("out-of-memory", "environment", "no memory is left where the off-switch runs", _out_of_memory, root=True),
-    Fault("out-of-processes", "environment", "no process can be started where the off-switch runs", _out_of_processes, root=True),
+    Fault("low-quota", "environment", "all of it has a tenth of one processor", _low_quota, root=True),
+    Fault(
+        "starved",
+        "environment",
+        "the agent has the lowest weight, beside others that spin",
+        _starved,
+        root=True,
+    ),
+    Fault(
+        "out-of-memory",
+        "environment",
+        "no memory is left where the off-switch runs",
+        _out_of_memory,
+        root=True,
+    ),
+    Fault(
+        "out-of-processes",
+        "environment",
+        "no process can be started where the off-switch runs",
+        _out_of_processes,
+        root=True,
+    ),
     Fault("disk-full", "environment", "the workspace's disk is full", _disk_full, root=True),
     Fault("clock-forward", "environment", "the wall clock is set ten years forward", _other_time(_DECADE)),
     Fault("clock-back", "environment", "the wall clock is set ten years back", _other_time(-_DECADE)),
-    Fault("clock-back-in-a-lease", "environment", "the wall clock is set back as a lease runs", _time_runs_back),
-    Fault("other-clocks", "environment", "its other clocks are 400 days ahead of the operator's", _other_clocks, root=True),
+    Fault(
+        "clock-back-in-a-lease", "environment", "the wall clock is set back as a lease runs", _time_runs_back
+    ),
+    Fault(
+        "other-clocks",
+        "environment",
+        "its other clocks are 400 days ahead of the operator's",
+        _other_clocks,
+        root=True,
+    ),
     Fault("suspended", "environment", "the off-switch is suspended for 3 s and goes on", _suspended),
     Fault("network-gone", "environment", "the host has no network", _network_gone, root=True),
-]  # fmt: skip
+]

@@ -174,6 +174,7 @@ def _key_is_unreadable(stage: Stage) -> None:
 def _policy_is_malformed(stage: Stage) -> None:
     """It keeps the policy that it has, and can still be stopped."""
     stage.start("keeps_going")
+    policy: object
     for policy in (None, [], {"keys": 7}, {"network": {"hosts": ["*"]}}, "x" * 40_000):
         with control.connect(stage.places, NAME) as line:
             answer = control.ask(line, {"do": "policy", "policy": policy, "order": None}, 10.0)
@@ -263,12 +264,24 @@ def _lost(name: str, says: str, *parts: str, **how: Any) -> Fault:
 
 FAULTS = [
     _lost("supervisor-killed", "the supervisor is killed", "supervisor"),
-    _lost("supervisor-stopped", "the supervisor is stopped (SIGSTOP)", "supervisor", how=signal.SIGSTOP, within=_BEAT),
+    _lost(
+        "supervisor-stopped",
+        "the supervisor is stopped (SIGSTOP)",
+        "supervisor",
+        how=signal.SIGSTOP,
+        within=_BEAT,
+    ),
     Fault("supervisor-told-to-end", "loss", "the supervisor is told to end", _is_told_to_end),
     _lost("guard-killed", "the guard is killed", "guard"),
     _lost("guard-stopped", "the guard is stopped", "guard", how=signal.SIGSTOP, within=_BEAT),
     _lost("scribe-killed", "the scribe is killed", "scribe"),
-    _lost("scribe-stopped", "the scribe is stopped, as by a disk that hangs", "scribe", how=signal.SIGSTOP, within=_DISK),
+    _lost(
+        "scribe-stopped",
+        "the scribe is stopped, as by a disk that hangs",
+        "scribe",
+        how=signal.SIGSTOP,
+        within=_DISK,
+    ),
     _lost("cell-killed", "the cell is killed", "cell"),
     Fault("cell-stopped", "loss", "the cell is stopped when the order comes", _cell_is_stopped),
     Fault("proxy-killed", "loss", "the proxy is killed", _proxy_is_lost),
@@ -277,25 +290,81 @@ FAULTS = [
     _lost("guard-and-scribe-killed", "guard and scribe are killed at once", "guard", "scribe"),
     _lost("all-killed", "every part is killed at once", "guard", "supervisor", "scribe", "cell"),
     _lost("supervisor-and-cell-killed", "supervisor and cell are killed at once", "supervisor", "cell"),
-    *(Fault(f"{part}-killed-at-start", "loss", f"the {part} is killed as the agent starts", _as_it_starts(part))
-      for part in ("supervisor", "guard", "scribe", "cell")),
-    *(Fault(f"{part}-killed-in-a-stop", "loss", f"the {part} is killed while it is being stopped", _during_a_stop(part))
-      for part in ("supervisor", "guard", "scribe", "cell")),
-    Fault("supervisor-stopped-in-a-stop", "loss", "the supervisor is stopped while the agent is being stopped",
-          _during_a_stop("supervisor", how=signal.SIGSTOP)),
+    *(
+        Fault(
+            f"{part}-killed-at-start",
+            "loss",
+            f"the {part} is killed as the agent starts",
+            _as_it_starts(part),
+        )
+        for part in ("supervisor", "guard", "scribe", "cell")
+    ),
+    *(
+        Fault(
+            f"{part}-killed-in-a-stop",
+            "loss",
+            f"the {part} is killed while it is being stopped",
+            _during_a_stop(part),
+        )
+        for part in ("supervisor", "guard", "scribe", "cell")
+    ),
+    Fault(
+        "supervisor-stopped-in-a-stop",
+        "loss",
+        "the supervisor is stopped while the agent is being stopped",
+        _during_a_stop("supervisor", how=signal.SIGSTOP),
+    ),
     Fault("terminal-closed", "loss", "the terminal that it was started from hangs up", _terminal_closes),
     Fault("launcher-killed", "loss", "who started it in the foreground is killed", _launcher_is_lost),
-    Fault("state-removed", "loss", "the folder with its control socket is removed", _removed(lambda stage: stage.places.agent(NAME))),
-    Fault("logs-removed", "loss", "the folder with its logs is removed", _removed(lambda stage: stage.places.logs(NAME))),
-    Fault("latches-removed", "loss", "the folder with the latches is removed", _removed(lambda stage: stage.places.latches)),
-    Fault("socket-removed", "loss", "the control socket is removed", _removed(lambda stage: stage.places.agent(NAME) + "/control")),
+    Fault(
+        "state-removed",
+        "loss",
+        "the folder with its control socket is removed",
+        _removed(lambda stage: stage.places.agent(NAME)),
+    ),
+    Fault(
+        "logs-removed",
+        "loss",
+        "the folder with its logs is removed",
+        _removed(lambda stage: stage.places.logs(NAME)),
+    ),
+    Fault(
+        "latches-removed",
+        "loss",
+        "the folder with the latches is removed",
+        _removed(lambda stage: stage.places.latches),
+    ),
+    Fault(
+        "socket-removed",
+        "loss",
+        "the control socket is removed",
+        _removed(lambda stage: stage.places.agent(NAME) + "/control"),
+    ),
     Fault("state-full", "loss", "no space is left where its state lies", _state_is_full, root=True),
-    Fault("state-full-at-the-order", "loss", "no space is left for its state when the order comes", _state_is_full_at_the_order, root=True),
+    Fault(
+        "state-full-at-the-order",
+        "loss",
+        "no space is left for its state when the order comes",
+        _state_is_full_at_the_order,
+        root=True,
+    ),
     Fault("key-unreadable", "loss", "the key that signs receipts cannot be read", _key_is_unreadable),
-    Fault("policy-malformed", "loss", "its policy is replaced by something that is none", _policy_is_malformed),
+    Fault(
+        "policy-malformed", "loss", "its policy is replaced by something that is none", _policy_is_malformed
+    ),
     Fault("clients-hang", "loss", "a hundred clients of its control socket hang", _clients_hang),
     Fault("lease-ends", "loss", "its lease ends and nobody renews it", _lease_ends),
-    Fault("lease-ends-unseen", "loss", "its lease ends while the supervisor is stopped", _lease_ends_and_supervisor_hangs),
+    Fault(
+        "lease-ends-unseen",
+        "loss",
+        "its lease ends while the supervisor is stopped",
+        _lease_ends_and_supervisor_hangs,
+    ),
     Fault("starts-again", "loss", "what was stopped is started again", _starts_again),
-    Fault("cut-short", "loss", "everybody who could write down the stop is lost, and it is started again", _cut_short),
-]  # fmt: skip
+    Fault(
+        "cut-short",
+        "loss",
+        "everybody who could write down the stop is lost, and it is started again",
+        _cut_short,
+    ),
+]

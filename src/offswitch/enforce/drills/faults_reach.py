@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from offswitch.enforce import control
 from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
 from offswitch.enforce.drills.staging import NAME, Stage, groups_of, state
 
-
 _CAP_SYS_RESOURCE = 24
 _HOSTS = ("state_files", "control_socket", "network", "abstract_sockets", "secrets", "git_hooks")
 """Attacks on what is the host's, also where the agent has a kernel of its own."""
@@ -27,8 +27,10 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
     os.environ["DRILL_SECRET"] = "drilled-secret-4711"
     targets = [stage.places.agent(NAME), stage.places.keys, stage.places.latches, stage.places.logs(NAME)]
     environment = {
-        "TARGETS": json.dumps(targets), "PIDS": json.dumps([os.getpid(), os.getppid()]), **changed.pop("environment", {}),
-    }  # fmt: skip
+        "TARGETS": json.dumps(targets),
+        "PIDS": json.dumps([os.getpid(), os.getppid()]),
+        **changed.pop("environment", {}),
+    }
     if stage.kind != "microvm":
         # A machine of its own has namespaces of its own by the same numbers.
         environment["HOST"] = json.dumps(
@@ -44,7 +46,7 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
         # What it reaches of its own kernel is its own; of the host's the drill looks itself.
         stage.notes["reached_in_its_own_kernel"], found = found, []
     stage.notes["tried"] = act
-    touched = [] if found else _touched(stage, owner)
+    touched = _touched(stage, owner)
     stage.order()
     if found or touched:
         raise Failed("it reached " + "; ".join([*found, *touched][:5]))
@@ -84,7 +86,7 @@ def _touched(stage: Stage, owner: os.stat_result) -> list[str]:
         for name in [*folders, *files]:
             with suppress(OSError):
                 about = os.lstat(os.path.join(folder, name))
-                if about.st_mode & 0o6000 and not (about.st_mode & 0o170000) == 0o120000:
+                if about.st_mode & 0o6000 and not stat.S_ISLNK(about.st_mode):
                     found.append(f"a set-uid file in the workspace ({name})")
                 if (about.st_uid, about.st_gid) != (owner.st_uid, owner.st_gid):
                     found.append(f"another owner in the workspace ({name}: {about.st_uid})")
@@ -209,7 +211,11 @@ FAULTS = [
     _one("system-settings", "/proc/sys, sysrq, devices, the clock, reboot", "system_settings"),
     _one("namespaces", "new namespaces of each kind, and those of others", "namespaces"),
     _one("mounts", "mount, umount, pivot_root, chroot, and files of the root", "mounts"),
-    _one("privileges", "other users, capabilities, set-uid programs, set-uid files in the workspace", "privileges"),
+    _one(
+        "privileges",
+        "other users, capabilities, set-uid programs, set-uid files in the workspace",
+        "privileges",
+    ),
     _one("keyrings", "the kernel's keys", "keyrings"),
     _one("io-uring", "io_uring, which no filter of system calls sees into", "io_uring"),
     _one("kernel", "bpf, perf, userfaultfd, handles of files, odd socket families", "kernel_reach"),
@@ -220,9 +226,14 @@ FAULTS = [
     _one("secrets", "secrets in the environment, on command lines, in the host's files", "secrets"),
     _one("symlinks", "links out of the workspace, for others to follow", "symlinks"),
     Fault("git-hooks", "reach", ".git/hooks and .git/config, which the host obeys", _git),
-    Fault("operator-in-workspace", "reach", "programs and modules in the folder where offswitch stop is run", _operator),
+    Fault(
+        "operator-in-workspace",
+        "reach",
+        "programs and modules in the folder where offswitch stop is run",
+        _operator,
+    ),
     _one("terminal-input", "the operator's keyboard, by TIOCSTI", "types_into_the_terminal", terminal=True),
     Fault("forged-lines", "reach", "the account, by lines that look like the off-switch's own", _forged),
     _one("devices", "devices, by nodes of its own", "devices"),
     _one("interpreter", "the host's interpreter and libraries", "interpreter"),
-]  # fmt: skip
+]

@@ -147,5 +147,4 @@ def _disk(folder: Path) -> str:
     )  # fmt: skip
     if done.returncode:
         raise NotHere(f"mke2fs cannot make a disk: {done.stderr.decode(errors='replace').strip()[-200:]}")
-    os.chmod(folder, 0o755)
     return str(image)

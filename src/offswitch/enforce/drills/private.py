@@ -80,7 +80,7 @@ class BoundedGroup:
             kind, _, options = right.split()[:3]
             path = _own(controller if kind == "cgroup" else "")
             if path is None or not (
-                kind == "cgroup" and controller in options.split(",") or kind == "cgroup2"
+                (kind == "cgroup" and controller in options.split(",")) or kind == "cgroup2"
             ):
                 continue
             if kind == "cgroup2":

@@ -33,7 +33,8 @@ _PATIENCE = 1900.0
 """Milliseconds after which a supervisor may say that it has not seen the death yet."""
 _LOOKS = 0.3
 """Seconds for which a dead agent is looked at once more."""
-_NAMESPACES = ("pid", "mnt", "net", "user", "ipc", "uts")
+_NAMESPACES = ("pid", "net", "user", "ipc", "uts")
+"""Not mnt: what tidies up after an agent may have mounts of its own."""
 INSIDE = Path(__file__).with_name("inside.py")
 
 
@@ -61,7 +62,7 @@ class Stage:
         self.ms: float | None = None
         self.survivors: list[str] = []
         self.notes: dict[str, Any] = {}
-        self.random = random.Random()
+        self.random = random.Random()  # noqa: S311 - moments, not secrets
         self.running: launching.Running | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="offswitch-drill-"))
         self.workspace = self.folder / "workspace"
@@ -97,7 +98,8 @@ class Stage:
         os.chown(self.workspace / "inside.py", about.st_uid, about.st_gid)
         return {
             "name": NAME, "argv": ["/usr/bin/python3", "-I", "-S", "/workspace/inside.py", act], "environment": {},
-            "workspace": str(self.workspace.resolve()), "read": self.options.get("read", []), "memory": 256 << 20, "pids": 128,
+            "workspace": str(self.workspace.resolve()), "read": self.options.get("read", []),
+            "memory": 256 << 20, "pids": 128,
             "lease_s": 180, "lease_max_s": None, "sandbox": self.kind, "hosts": [], "proxy": None, "trusted": [],
             "options": {key: value for key, value in self.options.items() if key != "read"},
             "own": [], "needed": {}, "interrupt": "", "policy": None, **changed,
