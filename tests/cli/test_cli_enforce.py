@@ -6,7 +6,9 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -242,6 +244,33 @@ def test_nothing_heavy_is_loaded(desk: Desk, arguments: list[str]) -> None:
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "offswitch.cli.enforce" in loaded
     assert not loaded & heavy
+
+
+@pytest.mark.parametrize("arguments", [["one"], ["--all"], ["one", "--json"]])
+def test_a_death_that_was_not_observed_is_said_and_is_no_success(desk: Desk, arguments: list[str]) -> None:
+    # No supervisor that could be started here leaves an agent alive, so this is one that says so.
+    folder = desk.state / "agents/one"
+    folder.mkdir(parents=True)
+    for path in (desk.state, desk.state / "agents", folder):
+        path.chmod(0o700)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        place = os.open(folder, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{place}/control")
+        os.close(place)
+        listener.listen()
+        process = desk.start("stop", *arguments)
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if request := connection.recv(65536):
+                    assert json.loads(request)["do"] == "stop"
+                    connection.send(b'{"ok": true, "dead": false, "receipt": null}')
+                    break
+        out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 3, err
+    assert (b"NOT DEAD" in out) != ("--json" in arguments)
+    assert ("--json" in arguments) == (b'"dead": false' in out)
+    shutil.rmtree(folder)
 
 
 def test_a_workspace_that_will_not_do_starts_nothing(desk: Desk) -> None:
@@ -663,7 +692,10 @@ def test_another_policy_can_be_adopted_while_the_agent_runs(desk: Desk, tmp_path
     assert desk("renew", "ruled", "--lease", "2h").code == 2
     other = tmp_path / "other.yaml"
     other.write_text("version: 1\nlimits: {lease_max: 3h}\n")
-    assert desk("policy", "ruled", other).code == 0
+    assert (
+        desk("policy", "ruled", other).out
+        == "ruled is under the new policy\nloosened  lease max 3600 -> 10800\n"
+    )
     assert desk("renew", "ruled", "--lease", "2h").code == 0
     other.write_text("version: 1\nlimits: {lease_max: never}\n")
     assert f"{other}:2: " in desk("policy", "ruled", other).refused()

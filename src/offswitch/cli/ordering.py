@@ -170,7 +170,9 @@ def _done(action: str, name: str, answer: "Mapping[str, Any]") -> str:
         return f"{name} has a new lease" + (
             f" of {amounts.spoken(left)}" if isinstance(left, int | float) else ""
         )
-    return f"{name} is under the new policy"
+    loosened = answer.get("loosened")
+    lines = [f"loosened  {safe(str(one))}" for one in loosened] if isinstance(loosened, list) else []
+    return "\n".join([f"{name} is under the new policy", *lines])
 
 
 def _said(action: str, name: str, lease_s: int) -> str:
