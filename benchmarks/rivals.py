@@ -62,7 +62,7 @@ def grouped(name: str) -> Iterator[str]:
         yield group
     finally:
         Path(group, "cgroup.kill").write_text("1")
-        until(lambda: reap() or "populated 0" in Path(group, "cgroup.events").read_text(), 20, "no end")
+        until(lambda: "populated 0" in Path(group, "cgroup.events").read_text(), 20, "no end")
         os.rmdir(group)
 
 
@@ -102,6 +102,7 @@ def process_group(number: signal.Signals) -> Any:
             survivors = _left(group)
             eye.close()
         process.wait()
+        reap()
         return Stopped(ms, survivors, said)
 
     return stop
@@ -268,6 +269,7 @@ class Switch:
             survivors = _left(group)
             eye.close()
         agent.communicate()
+        reap()
         return Stopped(ms, survivors, said)
 
 
