@@ -15,7 +15,7 @@ from typing import Any
 import _payloads
 from _watching import Eye, group_of, groups_of, namespace, parent, reap, running, unified, until, within
 
-from offswitch.enforce import control, launching, places
+from offswitch.enforce import control, launching, places, planning
 
 BARE = [
     "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr",
@@ -52,11 +52,9 @@ class Stage:
 
     def plan(self, name: str, workspace: Path, argv: list[str]) -> dict[str, Any]:
         """What a supervisor is told, for ``launching.launch``."""
-        return {
-            "name": name, "argv": argv, "environment": {}, "workspace": str(workspace), "read": [], "memory": 1 << 30,
-            "pids": 512, "lease_s": 600, "lease_max_s": None, "sandbox": "bubblewrap", "options": {}, "hosts": [],
-            "proxy": None, "trusted": [], "own": [], "needed": {}, "interrupt": "", "policy": None,
-        }  # fmt: skip
+        return planning.plan(
+            self.places, argv, name=name, workspace=str(workspace), lease=600, memory=1 << 30, pids=512
+        )
 
 
 class Agent:

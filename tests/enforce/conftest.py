@@ -46,7 +46,8 @@ class Ground:
         return {
             "name": "agent", "argv": ["bash", "-c", script], "environment": {}, "workspace": str(self.workspace),
             "read": [], "memory": 512 << 20, "pids": 256, "lease_s": 120, "lease_max_s": None, "sandbox": "bubblewrap",
-            "options": {}, "hosts": [], "proxy": None, "trusted": [], "own": [], "needed": {}, "interrupt": "",
+            "options": {}, "hosts": [], "proxy": None, "trusted": [], "own": [], "loosening": [],
+            "needed": {}, "interrupt": "",
             "policy": None, **changed,
         }  # fmt: skip
 

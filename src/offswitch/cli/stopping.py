@@ -4,12 +4,13 @@ import json
 import os
 import sys
 
-from offswitch.cli.arguments import Parser, duration, find_places, name
+from offswitch.cli.arguments import Parser, duration, name
 from offswitch.cli.enforce import say
 from offswitch.cli.exits import NOT_DEAD, USAGE, Stop
 from offswitch.cli.table import safe
 from offswitch.enforce import amounts, control, stopping
 from offswitch.enforce.ordering import opened
+from offswitch.enforce.places import locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def stop(arguments: list[str]) -> int:
         parser.error("--grace goes with --category 1: category 0 cuts at once")
     if asked.grace is not None and asked.grace > stopping.LONGEST_GRACE:
         parser.error(f"--grace is at most {amounts.spoken(stopping.LONGEST_GRACE)}")
-    places = find_places(asked.state)
+    # Not made or looked over as for a start: whatever has become of them, a stop goes to what still listens.
+    places = locate(asked.state)
     names = control.running(places) if asked.all else [asked.name]
     if not names and not asked.as_json:
         print("no agent is running")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LARGEST = 64 * 1024
+_SYSTEM = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SHELL": "/bin/bash"}
+"""Of an agent that runs the host's programs; an image of another system has its own."""
 _guards: list[int] = []
 """Children of this process that outlive what they guard by a moment, and have to be reaped by someone."""
 
@@ -72,7 +74,8 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         plan: ``name``, ``argv``, ``environment``, ``workspace`` (real path), ``read`` (real paths), ``memory``
             (bytes), ``pids``, ``lease_s``, ``lease_max_s`` (None for none), ``sandbox`` (kind), ``options`` (the
             kind's), ``hosts``, ``proxy`` (port inside, None without hosts), ``trusted`` (key ids), ``own`` (those of
-            them that a policy cannot take away), ``needed`` (action to number of keys), ``interrupt``, ``policy``
+            them that a policy cannot take away), ``loosening`` (those that count for more than a stop),
+            ``needed`` (action to number of keys), ``interrupt``, ``policy``
             (the policy itself, None without).
         places: Where state lies.
         terminal: Whether the agent's streams are one terminal.
@@ -86,8 +89,8 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         "site": _site(),
     }  # fmt: skip
     plan["environment"] = {
-        "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "SHELL": "/bin/bash", "TMPDIR": "/tmp", **plan["environment"],
+        "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "TMPDIR": "/tmp",
+        **(_SYSTEM if plan["sandbox"] == "bubblewrap" else {}), **plan["environment"],
     }  # fmt: skip
     _reap()
     line, theirs = wire.pair()

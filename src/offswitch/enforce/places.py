@@ -47,28 +47,36 @@ class Places:
         return f"{self.lasting}/receipts"
 
 
-def find(state: str | None = None) -> Places:
-    """The operator's places, made if need be, with mode 0700.
+def locate(state: str | None = None) -> Places:
+    """The operator's places, wherever they are and whatever state they are in: to stop an agent is to need nothing.
 
     Args:
         state: A folder for all of it. Else ``$XDG_RUNTIME_DIR/offswitch`` (without one, ``/run/offswitch`` for
             root and ``/tmp/offswitch-UID`` for others) and ``$XDG_STATE_HOME/offswitch``, by default
             ``~/.local/state/offswitch``: a latch has to survive a reboot, which the runtime folder does not.
+    """
+    if state is not None:
+        return Places(os.path.abspath(state), os.path.abspath(state))
+    uid = os.geteuid()
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not runtime.startswith("/"):
+        runtime = "/run" if uid == 0 else f"/tmp/offswitch-{uid}"
+    lasting = os.environ.get("XDG_STATE_HOME", "")
+    if not lasting.startswith("/"):
+        lasting = os.path.expanduser("~/.local/state")
+    return Places(runtime + "/offswitch", lasting + "/offswitch")
+
+
+def find(state: str | None = None) -> Places:
+    """The operator's places, made if need be, with mode 0700.
+
+    Args:
+        state: See ``locate``.
 
     Raises:
         Unusable: A folder cannot be made or belongs to someone else.
     """
-    if state is not None:
-        places = Places(os.path.abspath(state), os.path.abspath(state))
-    else:
-        uid = os.geteuid()
-        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-        if not runtime.startswith("/"):
-            runtime = "/run" if uid == 0 else f"/tmp/offswitch-{uid}"
-        lasting = os.environ.get("XDG_STATE_HOME", "")
-        if not lasting.startswith("/"):
-            lasting = os.path.expanduser("~/.local/state")
-        places = Places(runtime + "/offswitch", lasting + "/offswitch")
+    places = locate(state)
     for folder in (places.runtime, places.lasting):
         make(folder)
     for folder in (

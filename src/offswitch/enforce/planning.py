@@ -114,6 +114,8 @@ def plan(
         "proxy": PROXY if hosts else None,
         "trusted": list(dict.fromkeys([*keys["trusted"], *([own] if own else [])])),
         "own": [own] if own else [],
+        # Where others are named, the operator's own key stops like any, and counts for nothing else unless named.
+        "loosening": list(keys["trusted"]) or ([own] if own else []),
         "needed": dict(keys["needed"]),
         "interrupt": rules.get("interrupt", ""),
         "detached": detached,

@@ -102,7 +102,7 @@ class Stage:
             "memory": 256 << 20, "pids": 128,
             "lease_s": 180, "lease_max_s": None, "sandbox": self.kind, "hosts": [], "proxy": None, "trusted": [],
             "options": {key: value for key, value in self.options.items() if key != "read"},
-            "own": [], "needed": {}, "interrupt": "", "policy": None, **changed,
+            "own": [], "loosening": [], "needed": {}, "interrupt": "", "policy": None, **changed,
         }  # fmt: skip
 
     def start(
@@ -311,7 +311,9 @@ class Stage:
             for part in parts:
                 os.kill(found[part], how)
 
-        self.is_reaper = {"supervisor", "guard"} <= set(parts)
+        # Once a guard is reaped, the next off-switch that starts on this host sweeps its control groups: a help that
+        # must not hide that its death signals are gone.
+        self.is_reaper = {"supervisor", "guard"} <= set(parts) and self.without != "death-signals"
 
         self.strike(blow, within)
 

@@ -118,7 +118,8 @@ class Parts:
             Hosts(plan["hosts"])
         except ValueError as error:
             raise NotStarted(str(error), 2) from None
-        record = {key: plan[key] for key in ("name", "run", "workspace", "trusted", "needed")}
+        record = {key: plan[key] for key in ("name", "run", "workspace", "needed")}
+        record["trusted"] = plan["loosening"]
         try:
             self.latch = latches.arm(self._places, record)
         except latches.Refused as refused:
