@@ -219,11 +219,11 @@ def losses(kills: int, stops: int) -> list[dict[str, Any]]:
                 sent = time.monotonic_ns()
                 os.kill(agent.running.supervisor, number)
                 ends = eye.wait(30)
+                eye.close()
+                agent.clear()
                 if None in ends:
                     raise SystemExit(f"an agent outlived its supervisor's {number.name}")
                 took.append((max(end for end in ends if end is not None) - sent) / 1e6)
-                eye.close()
-                agent.clear()
         most = max(took)
         rows.append(
             row(f"supervisor lost by {number.name}: all dead, the slowest", most, "ms", f"< {limit:.0f}", most < limit,
