@@ -21,7 +21,7 @@ from offswitch.enforce.places import Places
 from offswitch.enforce.supervisor import scribe
 from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.killing import Killer
-from offswitch.enforce.supervisor.loop import Loop, Pulse, boottime
+from offswitch.enforce.supervisor.loop import TICK, Loop, Pulse, boottime
 from offswitch.enforce.supervisor.observing import NAMESPACES, Observer
 from offswitch.sandboxes import wire
 from offswitch.sandboxes.cgroups import Cgroups, Group
@@ -115,7 +115,7 @@ class Witness:
             Whether it is, when that was seen (monotonic ns), which observers said so, survivors, and processes of the
             host that hold the workspace.
         """
-        began = time.monotonic()
+        began = beat = time.monotonic()
         deadline = began + patience
         poll = select.poll()
         if self._killer.events is not None:
@@ -138,8 +138,11 @@ class Witness:
                 return False, 0, [], survivors, []
             if time.monotonic() > began + _HELP:
                 self._killer.kill()
-            # Slow, and not lost: on a host with many processes one look takes its time.
-            self._answer(("beat",))
+            if time.monotonic() > beat + TICK:
+                # Slow, and not lost: on a host with many processes one look takes its time. Seldom enough that a
+                # supervisor that is stopped, and reads none of it, does not block what is to notice that.
+                beat = time.monotonic()
+                self._answer(("beat",))
             _reap()
             poll.poll(5)
 
