@@ -20,28 +20,25 @@ from offswitch.sandboxes import preflight
 COMMAND = "import sys; from offswitch.enforce.drills.command import main; sys.exit(main(sys.argv[1:]))"
 
 
-def _processes() -> set[int]:
-    """Processes of drills: those below this one, and any with a drill's folder on its command line."""
+def _below(top: int) -> set[int]:
+    """Processes whose parent is ``top``."""
     found = set()
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
             parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if b"/workspace/inside.py" in line or parent == os.getpid():
+        if parent == top:
             found.add(pid)
     return found
 
 
-def _folders() -> set[str]:
-    return {name for name in os.listdir("/tmp") if name.startswith("offswitch-drill-")}
-
-
-def _groups() -> set[str]:
-    found = set()
+def _traces(drill: int) -> list[str]:
+    """Folders and control groups of a drill, by its pid."""
+    mark = f"offswitch-drill-{drill}-"
+    found = [name for name in os.listdir("/tmp") if name.startswith(mark)]
     for folder, folders, _ in os.walk("/sys/fs/cgroup"):
-        found |= {f"{folder}/{name}" for name in folders if name.startswith("offswitch-drill-")}
+        found += [f"{folder}/{name}" for name in folders if name.startswith(mark)]
     return found
 
 
@@ -50,13 +47,11 @@ def nothing_is_left() -> Iterator[None]:
     problem = preflight.missing()
     if problem is not None:
         pytest.skip(problem)
-    mounts = Path("/proc/self/mountinfo").read_text().count("offswitch-drill")
-    before = _processes(), _folders(), _groups()
+    before = _below(os.getpid())
     yield
-    assert not _processes() - before[0]
-    assert not _folders() - before[1]
-    assert not _groups() - before[2]
-    assert Path("/proc/self/mountinfo").read_text().count("offswitch-drill") == mounts
+    assert not _below(os.getpid()) - before
+    assert not _traces(os.getpid())
+    assert f"offswitch-drill-{os.getpid()}-" not in Path("/proc/self/mountinfo").read_text()
 
 
 def drilled(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -133,19 +128,14 @@ def test_an_interrupted_drill_clears_away_what_it_started() -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     ) as drill:  # fmt: skip
         end = time.monotonic() + 60
-        while not any(b"inside.py" in _line(pid) for pid in _processes()) and time.monotonic() < end:
+        while not _traces(drill.pid) and time.monotonic() < end:
             time.sleep(0.02)
+        time.sleep(1)
         drill.send_signal(signal.SIGINT)
         _, err = drill.communicate(timeout=90)
     assert drill.returncode == 130
     assert b"interrupted" in err
-
-
-def _line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    assert not _traces(drill.pid)
 
 
 def test_everything_is_listed_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,8 +149,9 @@ def test_everything_is_listed_with_what_it_does(capsys: pytest.CaptureFixture[st
 
 def test_the_page_tells_of_every_fault_and_control() -> None:
     page = Path(__file__).parents[2].joinpath("docs", "drill.md").read_text()
-    for one in (*faults.everything(), *controls.CONTROLS):
-        assert f"`{one.name}`" in page, one.name
+    names = [one.name for one in faults.everything()] + [one.name for one in controls.CONTROLS]
+    for name in names:
+        assert f"`{name}`" in page, name
 
 
 @pytest.mark.slow

@@ -124,6 +124,8 @@ class Director:
 def directing() -> Iterator[Director]:
     """A director; nothing that it started is left afterwards."""
     private.adopt_orphans(on=True)
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.signal(number, _interrupted) for number in ends]
     director = Director()
     before = set(staging.descendants(os.getpid()))
     try:
@@ -140,7 +142,13 @@ def directing() -> Iterator[Director]:
                     os.kill(pid, signal.SIGKILL)
                 with suppress(ChildProcessError):
                     os.waitpid(pid, 0)
+        for number, handler in zip(ends, handlers, strict=True):
+            signal.signal(number, handler)
         private.adopt_orphans(on=False)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _receive(line: socket.socket, seconds: float) -> dict[str, Any] | None:

@@ -51,7 +51,7 @@ def ready(kind: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     module = import_module("offswitch.sandboxes.cells." + kind)
     if not os.access(PYTHON, os.X_OK):
         raise NotHere("drilled agents are Python programs: install python3 (Debian: apt-get install python3)")
-    with tempfile.TemporaryDirectory(prefix="offswitch-drill-kind-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"offswitch-drill-{os.getpid()}-") as folder:
         if kind == "oci":
             options: dict[str, Any] = {"image": given.image or f"localhost/offswitch-drill-{os.getpid()}"}
             if given.runtime:

@@ -93,7 +93,7 @@ class BoundedGroup:
             above = top + path.rstrip("/")
             if kind == "cgroup2" and controller not in _read(above + "/cgroup.subtree_control").split():
                 continue
-            place = f"{above}/offswitch-drill-{os.getpid()}"
+            place = f"{above}/offswitch-drill-{os.getppid()}-{os.getpid()}"
             with suppress(OSError):
                 self._version = kind
                 os.mkdir(place)

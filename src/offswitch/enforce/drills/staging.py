@@ -64,7 +64,7 @@ class Stage:
         self.notes: dict[str, Any] = {}
         self.random = random.Random()  # noqa: S311 - moments, not secrets
         self.running: launching.Running | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="offswitch-drill-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"offswitch-drill-{os.getppid()}-"))
         self.workspace = self.folder / "workspace"
         self.workspace.mkdir()
         self.state = self.folder / "state"
