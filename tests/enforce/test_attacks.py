@@ -3,16 +3,18 @@
 import hashlib
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
-from tests.enforce.conftest import Ground, eventually
+from tests.enforce.conftest import Ground, alive, eventually, opened
 
 import offswitch
-from offswitch.enforce import api
+from offswitch.enforce import api, control, ordering
 
 _OFFSWITCH = [sys.executable, "-c", "from offswitch.cli import main; main()"]
 
@@ -95,3 +97,79 @@ def test_closed_standard_streams_hang_nothing(ground: Ground) -> None:
         shell="<&- >&- 2>&-",
     )  # fmt: skip
     assert done.returncode == 7
+
+
+def test_a_reader_that_leaves_after_the_end_is_no_alarm(ground: Ground) -> None:
+    done = _run(
+        ground, "run", "--state", str(ground.state), "--", "head", "-c", "300000", "/dev/zero",
+        shell="| (sleep 2; head -c 1 | wc -c); exit ${PIPESTATUS[0]}",
+    )  # fmt: skip
+    assert b"NOT DEAD" not in done.stderr
+    assert done.returncode == 141
+
+
+def test_a_grace_does_not_stretch_the_lease(ground: Ground) -> None:
+    ground.up("trap '' TERM", lease_s=2)
+    answer = ground.ask(do="stop", order=None, category=1, grace_ms=60_000)
+    assert answer["dead"]
+    assert opened(answer["receipt"])["order"]["origin"] == "lease"
+
+
+def test_a_stopped_guard_is_noticed_during_a_grace(ground: Ground) -> None:
+    running = ground.up("trap '' TERM")
+    with control.connect(ground.places, running.name) as line:
+        control.send(line, {"do": "stop", "order": None, "category": 1, "grace_ms": 60_000})
+        os.kill(ground.family(running)["guard"], signal.SIGSTOP)
+        assert control.receive(line, 30.0)[0]["dead"]
+
+
+@pytest.mark.parametrize("changed", [{"reason": "\udcff\x1b[31m"}, {"category": 0.0}, {"category": True}])
+def test_an_odd_order_of_the_owner_stops_and_breaks_nothing(ground: Ground, changed: dict[str, Any]) -> None:
+    running = ground.up("true")
+    answer = ground.ask(**{"do": "stop", "order": None, **changed})
+    assert answer["dead"]
+    assert opened(answer["receipt"])["order"]["origin"] == "local owner"
+    assert opened(answer["receipt"])["order"]["reason"].isprintable()
+    assert ground.family(running)
+
+
+def test_a_long_reason_is_latched_in_any_script(ground: Ground) -> None:
+    ground.up("true")
+    assert ground.ask(do="stop", order=None, reason="\U0001f600" * 1000)["dead"]
+    eventually(lambda: (ground.latched() or {}).get("state") == "stopped")
+    assert (ground.latched() or {})["reason"].startswith("\U0001f600")
+
+
+def test_a_long_command_can_be_listed(ground: Ground) -> None:
+    ground.start("sleep 900", argv=["bash", "-c", "sleep 900", "x" * 100_000])
+    assert ground.status()["state"] == "running"
+
+
+def test_a_stopped_scribe_does_not_outlive_a_lost_supervisor(ground: Ground) -> None:
+    running = ground.up("true")
+    family = ground.family(running)
+    os.kill(family["scribe"], signal.SIGSTOP)
+    os.kill(running.supervisor, signal.SIGKILL)
+    eventually(lambda: not any(alive(pid) for pid in family.values()))
+    assert ordering.end(ground.places, running.name).dead
+
+
+def test_no_death_is_told_that_nobody_has_seen(ground: Ground) -> None:
+    running = ground.up("true")
+    family = ground.family(running)
+    assert ground.ask(do="stop", order=None)["dead"]
+    eventually(lambda: not any(alive(pid) for pid in family.values()))
+    path = Path(ground.places.receipts, f"{running.name}-{running.run}.jsonl")
+    path.unlink()
+    assert (ground.latched() or {})["state"] == "stopped"
+    assert not ordering.end(ground.places, running.name).dead
+
+
+def test_a_changed_clock_is_no_restart_of_the_machine(ground: Ground) -> None:
+    running = ground.up("true")
+    family = ground.family(running)
+    for part in ("guard", "supervisor"):
+        os.kill(family[part], signal.SIGKILL)
+    eventually(lambda: not any(alive(pid) for pid in family.values()))
+    os.utime(f"{ground.places.latches}/{running.name}.json", (0, 0))
+    assert not ordering.end(ground.places, running.name).dead

@@ -69,7 +69,10 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
         code = USAGE
         where = f"{error.filename}: " if error.filename else ""
         say(f"{where}{error.strerror or error}")
-    sys.exit(code)
+    with suppress(OSError):
+        sys.stderr.flush()
+    # Taking the interpreter down in order costs more than most of these commands, and there is nothing left to do.
+    os._exit(code)
 
 
 def _run(command: str, arguments: list[str]) -> int:

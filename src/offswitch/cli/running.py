@@ -32,6 +32,10 @@ _LEFT = 10.0
 def run(arguments: list[str]) -> int:
     """Run a program as an agent; its own exit code, 124 if it was stopped, 125 if it could not be started."""
     asked, command = _read(arguments)
+    from offswitch.enforce import launching
+
+    # Its process begins while the plan is made; without one it ends.
+    begun = launching.Begun()
     places = find_places(asked.state)
     policy = _policy(asked.policy)
     try:
@@ -59,11 +63,9 @@ def run(arguments: list[str]) -> int:
         )
     except (planning.Refused, latch.Refused, ordering.Unsigned) as error:
         raise Stop(NOT_STARTED, str(error)) from None
-    from offswitch.enforce import launching
-
     is_terminal = terminal.is_one()
     try:
-        running = launching.launch(plan, places, terminal=is_terminal, tether=not asked.detach)
+        running = launching.launch(plan, places, terminal=is_terminal, tether=not asked.detach, begun=begun)
     except launching.NotStarted as error:
         raise Stop(error.code, error.line) from None
     agent = plan["name"]
@@ -95,8 +97,9 @@ def run(arguments: list[str]) -> int:
     try:
         ended = passage.run()
     except terminal.Hangup as hangup:
-        interrupt(0)
-        ended = _wait(tether, places, agent)
+        if passage.ended is None:
+            interrupt(0)
+        ended = passage.ended or _wait(tether, places, agent)
         if hangup.closed and ended.get("dead") is not False:
             return _BROKEN_PIPE
     except control.Lost:

@@ -97,7 +97,8 @@ class Passage:
         self._stream_open = True
         self._output = {1: bytearray(), 2: bytearray()}
         self._closed: set[int] = set()
-        self._ended: dict[str, Any] | None = None
+        self.ended: dict[str, Any] | None = None
+        """What the supervisor said of the end, once it has."""
         self._asked = 0
         self._modes: dict[bytes, bytes] = {}
         self._carry = b""
@@ -134,16 +135,16 @@ class Passage:
             signal.set_wakeup_fd(old)
             os.close(wake)
             os.close(told)
-        assert self._ended is not None
-        if self._terminal and self._ended.get("code") is None:
+        assert self.ended is not None
+        if self._terminal and self.ended.get("code") is None:
             self._take_back()
-        return self._ended
+        return self.ended
 
     def _loop(self, wake: int, raw: "_Raw | None") -> None:
         late = 0.0
         while True:
             waiting = any(self._output.values())
-            if self._ended is not None:
+            if self.ended is not None:
                 late = late or time.monotonic() + _LATE
                 # A reader may take its time over what is left, unless the user has asked for the end.
                 if time.monotonic() > late and (not waiting or self._asked):
@@ -152,7 +153,7 @@ class Passage:
                     return
             poll = select.poll()
             poll.register(wake, select.POLLIN)
-            if self._ended is None:
+            if self.ended is None:
                 poll.register(self._line, select.POLLIN)
             if self._stream_open:
                 wanted = select.POLLOUT if self._to_agent or self._size or self._end_due else 0
@@ -165,13 +166,13 @@ class Passage:
             for file, data in self._output.items():
                 if data:
                     poll.register(file, select.POLLOUT)
-            for file, what in poll.poll(None if self._ended is None else 100):
+            for file, what in poll.poll(None if self.ended is None else 100):
                 if file == wake:
                     self._heed(os.read(wake, 256), raw)
                 elif file == self._line.fileno():
                     answer, _ = control.receive(self._line, 1.0)
                     ended = answer.get("ended")
-                    self._ended = ended if isinstance(ended, dict) else {}
+                    self.ended = ended if isinstance(ended, dict) else {}
                 elif file == self._stream.fileno():
                     self._exchange(what)
                 elif file == 0:
@@ -191,7 +192,7 @@ class Passage:
                     self._size = _window()
             elif self._attached:
                 raise Left
-            elif self._ended is not None:
+            elif self.ended is not None:
                 # Only output is left, which its reader does not take.
                 self._output = {1: bytearray(), 2: bytearray()}
                 self._stream_open = False

@@ -50,6 +50,9 @@ class Latch:
             OSError: It cannot be written. The latch holds all the same.
         """
         self._record.update(state="stopped", reason=reason[:_REASON], at=at)
+        # A letter may take twelve bytes. The reason is the part that can be shortened.
+        while len(_text(self._record)) >= SIZE and self._record["reason"]:
+            self._record["reason"] = self._record["reason"][:-100]
         _put(self._file, self._record)
 
     def open(self) -> None:
@@ -78,7 +81,7 @@ def arm(places: Places, record: "dict[str, Any]") -> Latch:
         about = os.stat(record["workspace"])
         record = {
             "version": 1, "state": "armed", "reason": "", "at": 0,
-            "device": about.st_dev, "inode": about.st_ino, **record,
+            "device": about.st_dev, "inode": about.st_ino, "boot": boot(), **record,
         }  # fmt: skip
         for other, found, running in read(places):
             # One that was stopped is latched from then on, though its supervisor still looks after it.
@@ -123,6 +126,8 @@ def read(places: Places) -> "list[tuple[str, dict[str, Any] | None, bool]]":
     """
     try:
         files = sorted(entry for entry in os.listdir(places.latches) if entry.endswith(".json"))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise Refused(
             f"the latches in {places.latches} cannot be read ({error.strerror}): mend that first"
@@ -155,6 +160,15 @@ def clear(places: Places, name: str) -> None:
             raise Refused(f"{name} is running: stop it first")
         os.unlink(f"{places.latches}/{name}.json")
         _sync_folder(places.latches)
+
+
+def boot() -> str:
+    """The id of this boot of the machine, which no change of its clock changes (``random(4)``); "" if there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 class _Turn:
@@ -214,8 +228,12 @@ def _why(record: "dict[str, Any] | None") -> str:
     return f"was stopped ({record['reason'] or 'no reason given'})"
 
 
+def _text(record: "dict[str, Any]") -> bytes:
+    return json.dumps(record, ensure_ascii=True).encode()
+
+
 def _put(file: int, record: "dict[str, Any]") -> None:
-    text = json.dumps(record, ensure_ascii=True).encode()
+    text = _text(record)
     if len(text) >= SIZE:
         raise OSError(27, f"the record of this run is too long for its latch ({len(text)} bytes)")
     os.pwrite(file, text.ljust(SIZE - 1) + b"\n", 0)

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import os
+import signal
 import socket
-import subprocess
 import sys
 
 from offswitch.enforce.places import Places, Unusable, make
@@ -67,7 +67,47 @@ class Running:
         return ended
 
 
-def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, tether: bool = True) -> Running:
+class Begun:
+    """A supervisor that waits for its plan: its process begins while the caller still makes that.
+
+    Attributes:
+        line: Socket to it; closed, it ends.
+        pid: Its process, which becomes the guard.
+    """
+
+    def __init__(self) -> None:
+        self.line, theirs = wire.pair()
+        program = _program()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        with theirs:
+            self.pid = os.posix_spawn(
+                program[0],
+                program,
+                {},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, file, target)
+                    for target, file in enumerate((theirs.fileno(), null, null))
+                ],
+                setsid=True,
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+                setsigmask=[],
+            )
+        os.close(null)
+
+    def ended(self) -> None:
+        """Reap it; it has ended, or is about to."""
+        self.line.close()
+        os.waitpid(self.pid, 0)
+
+
+def launch(
+    plan: "dict[str, Any]",
+    places: Places,
+    *,
+    terminal: bool = False,
+    tether: bool = True,
+    begun: Begun | None = None,
+) -> Running:
     """Start an agent under a supervisor of its own.
 
     Args:
@@ -80,6 +120,7 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         places: Where state lies.
         terminal: Whether the agent's streams are one terminal.
         tether: Whether the agent ends with the caller (the foreground); else it is detached.
+        begun: A supervisor that was begun beforehand, for this run alone; None to begin one now.
 
     Raises:
         NotStarted: It could not be started; nothing is left of it.
@@ -93,45 +134,40 @@ def launch(plan: "dict[str, Any]", places: Places, *, terminal: bool = False, te
         **(_SYSTEM if plan["sandbox"] == "bubblewrap" else {}), **plan["environment"],
     }  # fmt: skip
     _reap()
-    line, theirs = wire.pair()
+    begun = begun or Begun()
+    line = begun.line
     stream, scribe = wire.pair() if tether else (None, None)
     try:
         make(places.logs(plan["name"]))
         errors = os.open(
             places.logs(plan["name"]) + "/errors",
-            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW,
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
             0o600,
         )
     except (OSError, Unusable) as error:
+        begun.ended()
         raise NotStarted(f"the state cannot be written: {error}") from None
+    files = [errors, *([scribe.fileno()] if scribe is not None else [])]
     try:
-        process = subprocess.Popen(
-            _program(), stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=errors,
-            env={}, cwd="/", start_new_session=True,
-        )  # fmt: skip
-    finally:
-        os.close(errors)
-        theirs.close()
-    wire.send(line, (plan, places.runtime, places.lasting), [scribe.fileno()] if scribe is not None else [])
-    if scribe is not None:
-        scribe.close()
-    try:
+        wire.send(line, (plan, places.runtime, places.lasting), files)
         data = line.recv(_LARGEST)
     except OSError:
         data = b""
+    finally:
+        os.close(errors)
+        if scribe is not None:
+            scribe.close()
     if not data:
-        process.wait()
+        begun.ended()
         raise NotStarted(_last_line(places, plan["name"]))
     answer = json.loads(data)
     if not answer["ok"]:
-        line.close()
-        process.wait()
+        begun.ended()
         raise NotStarted(answer["why"], answer["code"])
     if not tether:
         line.close()
     # Its end is of no interest here: who is lost is told on the tether. It is reaped at some later start.
-    process.returncode = 0
-    _guards.append(process.pid)
+    _guards.append(begun.pid)
     return Running(plan["name"], answer["run"], answer["supervisor"], stream, line if tether else None)
 
 

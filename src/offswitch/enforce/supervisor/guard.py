@@ -21,7 +21,7 @@ from offswitch.enforce.places import Places
 from offswitch.enforce.supervisor import scribe
 from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.killing import Killer
-from offswitch.enforce.supervisor.loop import TICK, Loop, Pulse, boottime
+from offswitch.enforce.supervisor.loop import MISSES, TICK, Loop, Pulse, boottime
 from offswitch.enforce.supervisor.observing import NAMESPACES, Observer
 from offswitch.sandboxes import wire
 from offswitch.sandboxes.cgroups import Cgroups, Group
@@ -32,13 +32,18 @@ if TYPE_CHECKING:
 
 SETTLE = 2.0
 """Seconds for which a dead sandbox is still looked at, for something that starts again in it."""
-_LOOKS = 0.2
+_FIRST_LOOK, _MORE = 0.1, 1.5
+"""Seconds until the first look, and how many times longer each later one waits."""
 _LATE = 1.0
 """Seconds that the supervisor may take to act on the end of a lease."""
 _HELP = 0.05
 """Seconds after which an observer that still sees life kills as well."""
 TIDY = 30
 """Seconds that a kind of sandbox may take to remove what it leaves behind."""
+_STARTING = 5 * MISSES
+"""Ticks for which a supervisor may be silent that loads what it needs from a slow disk: no agent runs as yet."""
+_PARTS = 2.0
+"""Seconds in which the parts of a lost supervisor end by themselves."""
 _GIVE_UP = 60.0
 """Seconds for which a guard alone goes on killing what does not die, before it leaves it to what it has set going."""
 
@@ -88,7 +93,7 @@ class Witness:
         if word == "beat":
             self._answer(("beat",))
         elif word == "observe":
-            self._answer(("dead", *self.observe(values[0])))
+            self._answer(("dead", *self.observe(*values)))
         elif word == "settle":
             self._answer(("settled", *self.settle()))
         elif word == "over":
@@ -105,11 +110,14 @@ class Witness:
         self._killer.kill()
         self._loop.over = True
 
-    def observe(self, patience: float) -> "tuple[bool, int, list[Any], list[Any], list[Any]]":
+    def observe(
+        self, patience: float, held: bool = True
+    ) -> "tuple[bool, int, list[Any], list[Any], list[Any]]":
         """Wait until the agent is seen to be dead.
 
         Args:
             patience: Seconds.
+            held: Whether to look also for who holds the workspace.
 
         Returns:
             Whether it is, when that was seen (monotonic ns), which observers said so, survivors, and processes of the
@@ -132,7 +140,7 @@ class Witness:
                 )
                 if not survivors:
                     said.append({"who": "guard", "how": how, "at_monotonic_ns": time.monotonic_ns()})
-                    return True, at, said, [], self._observer.holders()
+                    return True, at, said, [], self._observer.holders() if held else []
             if time.monotonic() > deadline:
                 survivors, _ = self._observer.survivors()
                 return False, 0, [], survivors, []
@@ -168,7 +176,9 @@ class Witness:
         """Go on looking for a while; how often, and what was seen."""
         looks, seen = 0, []
         now = time.monotonic()
-        end, due = now + SETTLE, now + _LOOKS
+        # The first looks come soon, the later ones seldom: with a hundred agents to settle they add up.
+        end, gap = now + SETTLE, _FIRST_LOOK
+        due = now + gap
         poll = select.poll()
         poll.register(self._line, select.POLLIN)
         while now < end:
@@ -180,7 +190,8 @@ class Witness:
             now = time.monotonic()
             if now < due:
                 continue
-            due = now + _LOOKS
+            gap *= _MORE
+            due = now + gap
             looks += 1
             found = self._observer.survivors()[0]
             if found or self._killer.populated():
@@ -227,7 +238,7 @@ class Guard(Witness):
         self._latch = latch
         self._key = b""
         self._armed = False
-        self._pulse = Pulse()
+        self._pulse = Pulse(_STARTING)
         self._lease = 0.0
         self._promises: dict[str, str] = {}
 
@@ -242,6 +253,7 @@ class Guard(Witness):
                 _only_namespaces(dict(zip(words, rest, strict=True))), self._plan["workspace"]
             )
             self._armed = True
+            self._pulse = Pulse()
             self._answer(("charged",))
         super()._told(word, values, files)
 
@@ -257,6 +269,8 @@ class Guard(Witness):
         else:
             # It was lost as it started, before anything of the agent ran.
             super()._supervisor_gone()
+            self._end_parts()
+            self._clear()
 
     def _alone(self, why: str) -> None:
         """The supervisor is lost: kill, and do what it would have done."""
@@ -271,10 +285,12 @@ class Guard(Witness):
         with suppress(OSError):
             self._latch.trip(why, int(time.time() * 1000))
         if not dead[0]:
+            self._end_parts()
             return
         # Without it the agent is dead and latched all the same; what is missing then is the account of it.
         with suppress(OSError, ImportError, ValueError):
             self._sign(why, lost, killed, tasks, dead)
+        self._end_parts()
         self._clear()
 
     def _sign(self, why: str, lost: int, killed: int, tasks: int | None, dead: "tuple[Any, ...]") -> None:
@@ -293,6 +309,18 @@ class Guard(Witness):
         )
         envelope = receipts.sign(receipt, keys.PrivateKey(self._key))
         scribe.keep_receipt(self._places, self._plan, json.dumps(envelope))
+
+    def _end_parts(self) -> None:
+        """End what was the supervisor's and is ours now. It ends by itself, but one that is stopped or hangs does not,
+        and would hold the latch as that of an agent that runs."""
+        end = time.monotonic() + _PARTS
+        while (parts := _children()) and time.monotonic() < end:
+            _reap()
+            time.sleep(0.01)
+        for pid in parts:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        _reap()
 
     def _clear(self) -> None:
         if (pid := os.fork()) == 0:
@@ -318,6 +346,15 @@ def tidy(kind: "Any", plan: "dict[str, Any]", facts: "dict[str, Any]") -> None:
 
 def _only_namespaces(files: dict[str, int]) -> dict[str, int]:
     return {name: file for name, file in files.items() if name in NAMESPACES}
+
+
+def _children() -> list[int]:
+    """Processes whose parent this one is, or has become; none where the kernel does not list them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def _reap() -> None:

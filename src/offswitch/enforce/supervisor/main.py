@@ -38,6 +38,8 @@ _WRITE = 10.0
 """Seconds that the scribe may take for what is left to write when everything else is done."""
 _DISK = 5 * MISSES
 """Ticks for which a scribe may be silent: a disk may take its time."""
+_WORD, _WORDS = 400, 20
+"""Characters of a word, and words, of a command that a status tells."""
 _LAST_WORDS = 0.5
 """Seconds in which a cell can still tell how its agent ended when its sandbox already has."""
 
@@ -205,7 +207,7 @@ class Supervisor:
             "promises": parts.promises, "bounds": parts.facts["bounds"], "kills_by": self._killer.by,
             "processes": 0 if self._dead else self._killer.tasks(), "memory": parts.memory(),
             "doing": command(youngest[0]) if youngest else "",
-            "workspace": plan["workspace"], "command": plan["argv"], "detached": plan["detached"],
+            "workspace": plan["workspace"], "command": _short(plan["argv"]), "detached": plan["detached"],
             "supervisor": os.getpid(), "needed": plan["needed"],
         }  # fmt: skip
 
@@ -213,28 +215,32 @@ class Supervisor:
         """Have something written into the account."""
         self._parts.tell_scribe(("event", {"at": time.time_ns() // 1_000_000, "event": event, **facts}))
 
+    def _by_itself(self) -> bool:
+        """Whether the agent's program ended without a stop."""
+        return self._cause is not None and self._cause["origin"] == "agent ended"
+
     def _state(self) -> str:
         if self._cause is None:
             return "held" if self._held else "running"
         if self._dead is None:
             return "stopping"
-        return "ended" if self._cause["origin"] == "agent ended" else "stopped"
+        return "ended" if self._by_itself() else "stopped"
 
     # Signs of life
 
     def _tick(self) -> None:
         self._reap()
         self._beat()
-        if self._cause is None:
-            if boottime() > self._lease:
+        if self._killed is None:
+            # A grace stretches no lease, and during it the parts may be lost as well.
+            if self._grace is not None and boottime() > self._grace:
+                self._cut()
+            elif boottime() > self._lease:
                 self.stop({"origin": "lease", "reason": "its lease ended"})
             elif self._guard_pulse.lost():
                 self._lost("its guard gave no sign of life")
             elif self._scribe_pulse.lost():
                 self._lost("its scribe gave no sign of life (does a disk hang?)")
-        elif self._killed is None:
-            if self._grace is not None and boottime() > self._grace:
-                self._cut()
         elif self._dead is None:
             self._killer.kill()
             if self._guard_pulse.lost():
@@ -246,7 +252,7 @@ class Supervisor:
 
     def _beat(self) -> None:
         # After the kill the guard has no lease to hold any more.
-        self._parts.tell_guard(("beat", self._lease if self._cause is None else 0.0))
+        self._parts.tell_guard(("beat", self._lease if self._killed is None else 0.0))
 
     def _lost(self, why: str) -> None:
         self.stop({"origin": "supervisor", "reason": why})
@@ -288,7 +294,7 @@ class Supervisor:
         if self._parts.guard is None:
             self._replace_guard()
         else:
-            self._parts.tell_guard(("observe", PATIENCE))
+            self._parts.tell_guard(("observe", PATIENCE, not self._by_itself()))
 
     def _replace_guard(self) -> None:
         if self._parts.guard is not None:
@@ -297,7 +303,7 @@ class Supervisor:
         self._parts.replace_guard()
         self._guard_pulse.felt()
         self._listen_to_guard()
-        self._parts.tell_guard(("observe", PATIENCE))
+        self._parts.tell_guard(("observe", PATIENCE, not self._by_itself()))
 
     def _listen_to_guard(self) -> None:
         assert self._parts.guard is not None
@@ -492,6 +498,11 @@ class Supervisor:
         self._operators.ended(ended)
 
 
+def _short(argv: "list[str]") -> "list[str]":
+    """A command as it fits into an answer; a prompt on the command line may be long."""
+    return [word if len(word) <= _WORD else word[:_WORD] + "..." for word in argv[:_WORDS]]
+
+
 def _receive(line: socket.socket) -> "tuple[Any, ...] | None":
     """A message of a part; None when it is gone."""
     try:
@@ -508,6 +519,11 @@ def _say(line: socket.socket, value: "dict[str, Any]") -> None:
 
 def main() -> None:
     """Be the supervisor of what the process at the other end of standard input asks for."""
+    # What a shell had open, such as its caller's pipes, is not to stay open as long as an agent runs.
+    for file in map(int, os.listdir("/proc/self/fd")):
+        if file > 2:
+            with suppress(OSError):
+                os.close(file)
     starter = socket.socket(fileno=os.dup(0))
     os.set_inheritable(starter.fileno(), False)
     null = os.open(os.devnull, os.O_RDWR)
@@ -521,7 +537,9 @@ def main() -> None:
     message = wire.receive(starter)
     if message is None:
         return
-    (plan, runtime, lasting), files = message
+    (plan, runtime, lasting), (errors, *files) = message
+    os.dup2(errors, 2)
+    os.close(errors)
     client = socket.socket(fileno=files[0]) if files else None
     kernel.adopt_orphans()
     kernel.rename("offswitch")

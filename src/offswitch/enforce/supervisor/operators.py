@@ -196,7 +196,7 @@ class Operators:
             named = [*new["keys"]["trusted"], *supervisor.plan["own"]]  # type: ignore[index]
             trusted = {one: self._keys.PublicKey.parse(one) for one in named}
             digest = hashlib.sha256(self._canonical.encode(new)).hexdigest()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             self._refuse(client, "malformed", f"this is no policy ({error}); the one in force stays so")
             return
         order = self._permitted(client, request, "policy", needed=None if loosened else 1)
@@ -213,6 +213,7 @@ class Operators:
             )
             return
         self._trusted = trusted
+        supervisor.plan["loosening"] = list(new["keys"]["trusted"]) or list(supervisor.plan["own"])  # type: ignore[index]
         supervisor.note("policy", digest=digest, loosened=loosened)
         _reply(client, {"ok": True, "loosened": loosened})
 
@@ -233,13 +234,19 @@ class Operators:
             return None
         return order
 
+    def _who(self, action: str) -> "dict[str, Any]":
+        """The keys that count: any to stop, else those that the policy names where it names some."""
+        if action == "stop":
+            return self._trusted
+        return {one: key for one, key in self._trusted.items() if one in self._supervisor.plan["loosening"]}
+
     def _check(
         self, client: socket.socket, envelope: object, action: str, needed: int | None = None
     ) -> "Any":
         plan = self._supervisor.plan
         try:
             order = self._orders.check(
-                envelope, agent=plan["name"], run=plan["run"], trusted=self._trusted,
+                envelope, agent=plan["name"], run=plan["run"], trusted=self._who(action),
                 now_ms=time.time_ns() // 1_000_000, counters=self._counters,
                 needed=needed or plan["needed"].get(action, 1),
             )  # fmt: skip
@@ -262,10 +269,18 @@ def _unsigned(request: "dict[str, Any]") -> "tuple[dict[str, Any], int, float]":
         request.get("grace_ms", 0),
         request.get("reason", ""),
     )
-    if category not in (0, 1) or type(grace) is not int or not 0 <= grace <= _GRACE:
+    if (
+        type(category) is not int
+        or category not in (0, 1)
+        or type(grace) is not int
+        or not 0 <= grace <= _GRACE
+    ):
         category, grace = 0, 0
-    text = reason if isinstance(reason, str) else ""
-    return {"origin": "local owner", "reason": text[:1000] or "stopped by its owner"}, category, grace / 1000
+    # It is signed in the receipt, so it has to be text that can be.
+    text = (
+        "".join(one if one.isprintable() else " " for one in reason[:1000]) if isinstance(reason, str) else ""
+    )
+    return {"origin": "local owner", "reason": text or "stopped by its owner"}, category, grace / 1000
 
 
 def _reply(client: socket.socket, value: "dict[str, Any]", file: int | None = None) -> None:
