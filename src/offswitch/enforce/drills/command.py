@@ -67,6 +67,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         _say("interrupted; what ran is stopped and cleared away")
         code = 130
+    found = [one for one in found if one.runs]
     if found:
         print(results.as_json(found) if given.json else results.table(found), flush=True)
     return results.code(found) if code is None else code
