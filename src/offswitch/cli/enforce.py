@@ -78,9 +78,13 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
 def _run(command: str, arguments: list[str]) -> int:
     # Each part is loaded only for its own commands.
     if command == "run":
+        from offswitch.enforce import launching
+
+        # Its process begins while everything else is loaded and the plan is made; without a plan it ends.
+        begun = launching.Begun()
         from offswitch.cli import running
 
-        return running.run(arguments)
+        return running.run(arguments, begun)
     if command == "attach":
         from offswitch.cli import running
 

@@ -11,7 +11,7 @@ from offswitch.cli.arguments import Parser, count, duration, find_places, name, 
 from offswitch.cli.enforce import say
 from offswitch.cli.exits import FINDING, NOT_DEAD, NOT_STARTED, STOPPED, USAGE, Stop
 from offswitch.cli.table import safe
-from offswitch.enforce import control, latch, names, ordering, planning
+from offswitch.enforce import control, latch, launching, names, ordering, planning
 from offswitch.sandboxes.cells import KINDS
 
 TYPE_CHECKING = False
@@ -29,13 +29,9 @@ _LEFT = 10.0
 """Seconds that the guard of a lost supervisor is given to kill, to observe and to write its receipt."""
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], begun: "launching.Begun") -> int:
     """Run a program as an agent; its own exit code, 124 if it was stopped, 125 if it could not be started."""
     asked, command = _read(arguments)
-    from offswitch.enforce import launching
-
-    # Its process begins while the plan is made; without one it ends.
-    begun = launching.Begun()
     places = find_places(asked.state)
     policy = _policy(asked.policy)
     try:

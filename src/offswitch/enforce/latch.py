@@ -55,6 +55,15 @@ class Latch:
             self._record["reason"] = self._record["reason"][:-100]
         _put(self._file, self._record)
 
+    def died(self) -> None:
+        """Write down that its death was observed: in room set aside, where a full disk takes no receipt.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._record["dead"] = True
+        _put(self._file, self._record)
+
     def open(self) -> None:
         """Take the latch away: the run ended by itself.
 

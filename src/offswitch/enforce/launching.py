@@ -127,7 +127,6 @@ def launch(
     """
     plan = {
         **plan, "run": os.urandom(16).hex(), "terminal": terminal, "detached": not tether, "home": "/tmp/home",
-        "site": _site(),
     }  # fmt: skip
     plan["environment"] = {
         "HOME": plan["home"], "USER": "agent", "LOGNAME": "agent", "TMPDIR": "/tmp",
@@ -183,7 +182,8 @@ def _reap() -> None:
 
 def _program() -> list[str]:
     source = os.path.realpath(__file__ + "/../../..")
-    code = f"import sys; sys.path.insert(0, {source!r}); from offswitch.enforce.supervisor.main import main; main()"
+    paths = f"import sys; sys.path.insert(0, {source!r}); sys.path += {_site()!r}"
+    code = f"{paths}; from offswitch.enforce.supervisor.main import main; main()"
     return [sys.executable, "-I", "-S", "-c", code]
 
 

@@ -403,6 +403,8 @@ def end(places: "Places", name: str, run: str | None = None) -> End:
         return End(True, True, f"{name} is not running: it was stopped ({_reason(record)}); {stays}", receipt)
     if record.get("boot") and latch.boot() not in ("", record["boot"]):
         return End(True, True, f"{name} is not running: this machine was restarted since; {stays}", receipt)
+    if record.get("dead") is True:
+        return End(True, True, f"{name} is not running: it was stopped ({_reason(record)}); {stays}", receipt)
     if record["state"] == "stopped":
         return End(
             True,

@@ -12,7 +12,6 @@ import select
 import shutil
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 
@@ -287,6 +286,8 @@ class Guard(Witness):
         if not dead[0]:
             self._end_parts()
             return
+        with suppress(OSError):
+            self._latch.died()
         # Without it the agent is dead and latched all the same; what is missing then is the account of it.
         with suppress(OSError, ImportError, ValueError):
             self._sign(why, lost, killed, tasks, dead)
@@ -294,7 +295,6 @@ class Guard(Witness):
         self._clear()
 
     def _sign(self, why: str, lost: int, killed: int, tasks: int | None, dead: "tuple[Any, ...]") -> None:
-        sys.path += self._plan["site"]
         from offswitch.trust import keys, receipts
 
         receipt = describe(

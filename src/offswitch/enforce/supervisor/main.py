@@ -25,7 +25,7 @@ from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.loop import MISSES, Loop, Pulse, boottime
 from offswitch.enforce.supervisor.observing import command
 from offswitch.enforce.supervisor.operators import Operators
-from offswitch.enforce.supervisor.parts import NotStarted, Parts
+from offswitch.enforce.supervisor.parts import NotStarted, Parts, load_trust
 from offswitch.sandboxes import kernel, wire
 
 TYPE_CHECKING = False
@@ -534,6 +534,8 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # While the plan is still made; not at a stop.
+    load_trust()
     message = wire.receive(starter)
     if message is None:
         return

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -283,11 +282,8 @@ class Parts:
         return pid
 
     def _load_keys(self) -> None:
-        """Load what checks and signs, while the sandbox comes up: it is not to be loaded at a stop."""
-        sys.path += self._plan["site"]
-        from offswitch.trust import canonical, keys, orders, receipts
+        from offswitch.trust import keys
 
-        del canonical, orders, receipts  # they only have to be there
         # What is loaded stays. To go through all of it takes some milliseconds, and the sandbox is not up yet.
         gc.collect()
         gc.freeze()
@@ -397,6 +393,7 @@ class Parts:
         def write() -> None:
             with suppress(OSError):
                 self.latch.trip(reason, time.time_ns() // 1_000_000)
+                self.latch.died()
             scribe.keep_receipt(self._places, self._plan, receipt)
 
         with unused:
@@ -509,6 +506,13 @@ class Parts:
             with suppress(OSError, ValueError), open(f"{directory}/cgroup.procs") as file:
                 return sorted({int(line) for line in file.read(65536).split()} - {*self.children})
         return []
+
+
+def load_trust() -> None:
+    """Load what checks orders and signs receipts: it takes some 20 ms, and is not to be loaded at a stop."""
+    from offswitch.trust import canonical, keys, orders, receipts
+
+    del canonical, keys, orders, receipts  # they only have to be there
 
 
 def _bounds(plan: "dict[str, Any]") -> tuple[int, int]:

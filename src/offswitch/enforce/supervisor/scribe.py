@@ -153,6 +153,8 @@ class Scribe:
         elif word == "latch":
             self._do(lambda: self._latch.trip(*values), "latched")
         elif word == "receipt":
+            # Written only once the death was observed.
+            self._do(self._latch.died, "observed")
             self._do(lambda: keep_receipt(self._places, self._plan, values[0]), "kept")
         elif word == "over":
             self._ending = True
