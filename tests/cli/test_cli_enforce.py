@@ -235,7 +235,8 @@ def test_nothing_heavy_is_loaded(desk: Desk, arguments: list[str]) -> None:
     }
     command, *rest = arguments
     code = (
-        f"import os, sys; os._exit = sys.exit; sys.argv = {['offswitch', command, '--state', str(desk.state), *rest]!r}\n"
+        "import os, sys; os._exit = sys.exit\n"
+        f"sys.argv = {['offswitch', command, '--state', str(desk.state), *rest]!r}\n"
         "from offswitch.cli import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
         "print('\\n' + ' '.join(sys.modules))"

@@ -176,7 +176,7 @@ _TELLING = {
     "oci": [
         "ignores-signals", "daemons", "fork-storm", "threads", "cgroup", "ptrace", "privileges", "network", "git-hooks",
         "supervisor-killed", "guard-killed", "cell-killed", "supervisor-and-guard-killed", "all-killed",
-        "supervisor-killed-at-start", "state-removed", "busy-host",
+        "supervisor-killed-at-start", "state-removed", "load",
     ],
     "microvm": [
         "ignores-signals", "fork-storm", "network", "supervisor-killed", "guard-killed", "cell-killed",

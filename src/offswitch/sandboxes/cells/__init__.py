@@ -16,8 +16,9 @@ and this package alone, and it dies with the supervisor. Each kind is a module h
         could not be done. Idempotent; must not wait for longer than 20 s.
 
 and, where the sandbox itself needs more than the agent may have, ``bounds_for(plan) -> tuple[int, int]``: bytes and
-processes of the control group; and a dictionary ``PROMISES``: what the kind holds and what it cannot, each a sentence, keyed by ``kernel``,
-``network``, ``files``, ``memory``, ``pids``, ``hold``; shown by ``ps`` and in the receipt.
+processes of the control group; and a dictionary ``PROMISES``: what the kind holds and what it cannot, each a
+sentence, keyed by ``kernel``, ``network``, ``files``, ``memory``, ``pids``, ``hold``; shown by ``ps`` and in the
+receipt.
 
 The plan (made of what ``marshal`` can carry):
 
