@@ -155,6 +155,15 @@ def test_a_stopped_scribe_does_not_outlive_a_lost_supervisor(ground: Ground) -> 
     assert ordering.end(ground.places, running.name).dead
 
 
+def test_a_stopped_scribe_does_not_outlive_a_stop(ground: Ground) -> None:
+    running = ground.up("true")
+    family = ground.family(running)
+    os.kill(family["scribe"], signal.SIGSTOP)
+    assert ground.ask(do="stop", order=None)["dead"]
+    eventually(lambda: not any(alive(pid) for pid in family.values()), 40)
+    assert ground.receipts(running)[0]["dead"]
+
+
 def test_no_death_is_told_that_nobody_has_seen(ground: Ground) -> None:
     running = ground.up("true")
     family = ground.family(running)

@@ -474,6 +474,11 @@ class Supervisor:
         late = time.monotonic() - self._dead_at
         if not self._written and late < _WRITE:
             return
+        if not self._written:
+            # Stopped or hung, it would also hold the latch as that of an agent that runs.
+            self._written = True
+            assert self._cause is not None
+            self._parts.write_without_scribe(self._cause["reason"], json.dumps(self._settled or self._envelope))
         by_itself = self._state() == "ended"
         if by_itself:
             # Nothing is latched, so the next run of this name may begin as soon as this one is told to be over.
