@@ -223,3 +223,16 @@ def test_ownership_on_the_host_does_not_change(ground: Ground) -> None:
     for path in (ground.workspace, *ground.workspace.iterdir()):
         assert (path.stat().st_uid, path.stat().st_gid) == (before.st_uid, before.st_gid)
     assert not (ground.workspace / "new").stat().st_mode & 0o6000
+
+
+def test_a_guard_that_is_stopped_when_the_order_comes_makes_no_living_of_the_dead(ground: Ground) -> None:
+    running = ground.up(STUBBORN)
+    guard = ground.family(running)["guard"]
+    os.kill(guard, signal.SIGSTOP)
+    try:
+        receipt = stop(ground)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(guard, signal.SIGKILL)
+    assert receipt["dead"]
+    assert {one["who"] for one in receipt["observers"]} == {"witness"}

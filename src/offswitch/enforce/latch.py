@@ -114,7 +114,8 @@ def arm(places: Places, record: "dict[str, Any]") -> Latch:
         path = f"{places.latches}/{name}.json"
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever reads the latches holds a new one locked for a moment, too. Nobody else can have it for long.
+            fcntl.flock(file, fcntl.LOCK_EX)
             _put(file, record)
             _sync_folder(places.latches)
         except OSError:

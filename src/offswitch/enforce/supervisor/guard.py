@@ -138,7 +138,7 @@ class Witness:
                     f" ({unseen} could not be looked into)" if unseen else ""
                 )
                 if not survivors:
-                    said.append({"who": "guard", "how": how, "at_monotonic_ns": time.monotonic_ns()})
+                    said.append({"who": self._who, "how": how, "at_monotonic_ns": time.monotonic_ns()})
                     return True, at, said, [], self._observer.holders() if held else []
             if time.monotonic() > deadline:
                 survivors, _ = self._observer.survivors()
@@ -161,14 +161,14 @@ class Witness:
             return [], 0
         at = time.monotonic_ns()
         if populated is False:
-            said.append({"who": "guard", "how": "control group not populated", "at_monotonic_ns": at})
+            said.append({"who": self._who, "how": "control group not populated", "at_monotonic_ns": at})
         if self._killer.init is not None:
             gone = select.poll()
             gone.register(self._killer.init, select.POLLIN)
             if not gone.poll(0):
                 return [], 0
             at = time.monotonic_ns()
-            said.append({"who": "guard", "how": "init of the sandbox ended", "at_monotonic_ns": at})
+            said.append({"who": self._who, "how": "init of the sandbox ended", "at_monotonic_ns": at})
         return said, at
 
     def settle(self) -> "tuple[int, list[Any]]":
@@ -213,6 +213,8 @@ class Guard(Witness):
         plan: The supervisor's plan.
         latch: The run's latch.
     """
+
+    _who = "guard"
 
     def __init__(
         self,

@@ -32,8 +32,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PATIENCE = 2.0
-"""Seconds until a stop that has not been seen to work is reported as such; the killing goes on."""
+PATIENCE = 4.0
+"""Seconds until a stop that has not been seen to work is reported as such; the killing goes on.
+
+More than it takes to miss a guard that was stopped and to have a witness look in its place.
+"""
 _WRITE = 10.0
 """Seconds that the scribe may take for what is left to write when everything else is done."""
 _DISK = 5 * MISSES
@@ -478,7 +481,9 @@ class Supervisor:
             # Stopped or hung, it would also hold the latch as that of an agent that runs.
             self._written = True
             assert self._cause is not None
-            self._parts.write_without_scribe(self._cause["reason"], json.dumps(self._settled or self._envelope))
+            self._parts.write_without_scribe(
+                self._cause["reason"], json.dumps(self._settled or self._envelope)
+            )
         by_itself = self._state() == "ended"
         if by_itself:
             # Nothing is latched, so the next run of this name may begin as soon as this one is told to be over.

@@ -30,6 +30,7 @@ _LOG = 16 * 1024 * 1024
 _ROOM = 64 * 1024
 """Bytes that have to be free where the state lies."""
 _ACCOUNT = 4 * 1024 * 1024
+"""Bytes of the account that are kept, twice: what is refused is written down, and an agent can ask for much."""
 
 
 class Streams:
@@ -171,6 +172,13 @@ class Scribe:
 
     def _note(self, event: "dict[str, Any]") -> None:
         try:
+            if os.fstat(self._account).st_size > _ACCOUNT:
+                path = self._folder + "/account.jsonl"
+                os.replace(path, path + ".1")
+                os.close(self._account)
+                self._account = os.open(
+                    path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+                )
             os.write(self._account, json.dumps(event).encode() + b"\n")
         except OSError as error:
             self._say_trouble(f"the account cannot be written ({error.strerror})")
