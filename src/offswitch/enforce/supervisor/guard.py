@@ -57,6 +57,8 @@ class Witness:
         workspace: Its workspace, a real path.
     """
 
+    _who = "witness"
+
     def __init__(
         self, line: socket.socket, killer: Killer, namespaces: dict[str, int], workspace: str
     ) -> None:
