@@ -1,5 +1,6 @@
 """The cell of an agent in a container, driven as a supervisor drives it."""
 
+import errno
 import fcntl
 import itertools
 import os
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 from test_ordinary_user import reachable
 
-from offswitch.sandboxes import wire
+from offswitch.sandboxes import seccomp, wire
 from offswitch.sandboxes.cells import oci, oci_engine, oci_users, oci_view
 from offswitch.sandboxes.cgroups import Cgroups, Group
 from offswitch.sandboxes.errors import SandboxUnavailable
@@ -568,6 +569,81 @@ def test_what_git_obeys_in_the_workspace_cannot_be_changed(make: Make, runtime: 
     assert list((workspace / ".git/hooks").iterdir()) == []
     assert (workspace / ".git/config").read_text() == "[core]\n"
     assert (workspace / ".git/index").read_text() == "y\n"
+
+
+# Prints what came of each attempt: 0, or the number of the error.
+ATTEMPTS = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define TRY(name, what) errno = 0; printf(name " %d\\n", (what) < 0 ? errno : 0)
+int main(void) {
+    umask(0);
+    close(open("chmod", O_CREAT | O_WRONLY, 0755));
+    TRY("chmod", chmod("chmod", 04755));
+    close(open("group", O_CREAT | O_WRONLY, 0755));
+    TRY("group", chmod("group", 02755));
+    TRY("open", open("open", O_CREAT | O_WRONLY, 06755));
+    TRY("mknod", mknod("mknod", S_IFREG | 04755, 0));
+    close(open("later", O_CREAT | O_WRONLY, 0755));
+    TRY("later", syscall(452, AT_FDCWD, "later", 04755, 0));
+    TRY("unshare", unshare(CLONE_NEWUSER));
+    TRY("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+}
+"""
+
+
+def _attempts(make: Make, runtime: str) -> tuple[dict[str, int], set[str]]:
+    """Answers to the attempts, and the names of the files that have a set-id bit on the disk."""
+    driven = make(runtime, argv=["./try"])
+    (driven.workspace / "try.c").write_text(ATTEMPTS)
+    subprocess.run(["gcc", "-static", "-o", driven.workspace / "try", driven.workspace / "try.c"], check=True)
+    assert driven.run() == 0, driven.errors
+    answers = {
+        name: int(answer) for name, answer in (one.split() for one in driven.output.decode().splitlines())
+    }
+    return answers, {one.name for one in driven.workspace.iterdir() if one.stat().st_mode & 0o6000}
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@pytest.mark.parametrize("runtime", ALL)
+def test_no_file_gets_a_set_id_bit_and_no_namespace_or_keyring_is_had(make: Make, runtime: str) -> None:
+    answers, bearing = _attempts(make, runtime)
+    assert bearing == set()
+    names = {"chmod", "group", "open", "mknod", "later", "unshare", "keyctl"}
+    assert {name: answer in (errno.EPERM, errno.ENOSYS) for name, answer in answers.items()} == dict.fromkeys(
+        names, True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@pytest.mark.parametrize("runtime", ALL)
+def test_without_the_profile_a_set_id_bit_reaches_the_disk(
+    make: Make, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seccomp, "profile", lambda: {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []})
+    answers, bearing = _attempts(make, runtime)
+    # gVisor itself keeps them from files as they are made.
+    assert {"chmod", "group", *(["open", "mknod"] if runtime != "runsc" else [])} <= bearing
+    assert answers["chmod"] == answers["unshare"] == 0
+
+
+@pytest.mark.parametrize("runtime", ALL)
+def test_ordinary_work_goes_on_under_the_profile(make: Make, runtime: str) -> None:
+    script = (
+        "set -e; umask 022; echo x >f; chmod 755 f; chmod 1777 .; mkdir d; mv f d/f; ln -s f d/l; cp -a d e;"
+        " tar -cf t d; rm -r d; tar -xpf t; ls -l d >/dev/null; (sleep 0 & wait); seq 3 | sort -r | head -1;"
+        " printf y | dd of=e/f 2>/dev/null; mkfifo p; stat -c %a d/f; id -u; nc -l -p 7777 & sleep 0.2; kill $!"
+    )
+    driven = make(runtime, argv=_shell(script))
+    assert driven.run() == 0, driven.errors
+    assert driven.output.split() == [b"3", b"755", b"1000"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,10 @@ import struct
 
 from offswitch.sandboxes import kernel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # Numbers on x86_64 and aarch64, from the kernel's syscall_64.tbl and asm-generic/unistd.h; None: there is no such call.
 _CALLS: dict[str, tuple[int | None, int | None]] = {
     "open": (2, None), "ioctl": (16, 29), "socket": (41, 198), "socketpair": (53, 199), "clone": (56, 220),
@@ -61,6 +65,43 @@ _REFUSED = (
     "open_by_handle_at bpf perf_event_open userfaultfd kexec_load kexec_file_load init_module finit_module "
     "delete_module reboot swapon swapoff acct quotactl quotactl_fd syslog lookup_dcookie uselib vhangup iopl ioperm "
     "settimeofday clock_settime adjtimex clock_adjtime"
+).split()
+
+# All further calls up to the last known, but those that no kernel of today has. For a container's profile, which knows
+# names alone and no ranges of numbers.
+_ORDINARY = (
+    "read write close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask "
+    "rt_sigreturn pread64 pwrite64 readv writev access pipe select sched_yield mremap msync mincore madvise "
+    "shmget shmat shmctl dup dup2 pause nanosleep getitimer alarm setitimer getpid sendfile connect accept "
+    "sendto recvfrom sendmsg recvmsg shutdown bind listen getsockname getpeername setsockopt getsockopt fork "
+    "vfork execve exit wait4 kill uname semget semop semctl shmdt msgget msgsnd msgrcv msgctl fcntl flock "
+    "fsync fdatasync truncate ftruncate getdents getcwd chdir fchdir rename mkdir rmdir link unlink symlink "
+    "readlink chown fchown lchown umask gettimeofday getrlimit getrusage sysinfo times ptrace getuid getgid "
+    "setuid setgid geteuid getegid setpgid getppid getpgrp setsid setreuid setregid getgroups setgroups "
+    "setresuid getresuid setresgid getresgid getpgid setfsuid setfsgid getsid capget capset rt_sigpending "
+    "rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend sigaltstack utime personality ustat statfs fstatfs sysfs "
+    "getpriority setpriority sched_setparam sched_getparam sched_setscheduler sched_getscheduler "
+    "sched_get_priority_max sched_get_priority_min sched_rr_get_interval mlock munlock mlockall munlockall "
+    "modify_ldt prctl arch_prctl setrlimit sync sethostname setdomainname gettid readahead setxattr lsetxattr "
+    "fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr lremovexattr "
+    "fremovexattr tkill time futex sched_setaffinity sched_getaffinity set_thread_area io_setup io_destroy "
+    "io_getevents io_submit io_cancel get_thread_area epoll_create remap_file_pages getdents64 "
+    "set_tid_address restart_syscall semtimedop fadvise64 timer_create timer_settime timer_gettime "
+    "timer_getoverrun timer_delete clock_gettime clock_getres clock_nanosleep exit_group epoll_wait epoll_ctl "
+    "tgkill utimes mbind set_mempolicy get_mempolicy mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify "
+    "mq_getsetattr waitid ioprio_set ioprio_get inotify_init inotify_add_watch inotify_rm_watch migrate_pages "
+    "mkdirat fchownat futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat faccessat pselect6 "
+    "ppoll set_robust_list get_robust_list splice tee sync_file_range vmsplice move_pages utimensat "
+    "epoll_pwait signalfd timerfd_create eventfd fallocate timerfd_settime timerfd_gettime accept4 signalfd4 "
+    "eventfd2 epoll_create1 dup3 pipe2 inotify_init1 preadv pwritev rt_tgsigqueueinfo recvmmsg fanotify_init "
+    "fanotify_mark prlimit64 name_to_handle_at syncfs sendmmsg getcpu process_vm_readv process_vm_writev kcmp "
+    "sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create execveat membarrier mlock2 "
+    "copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq "
+    "pidfd_send_signal pidfd_open close_range pidfd_getfd faccessat2 process_madvise epoll_pwait2 "
+    "landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret process_mrelease "
+    "futex_waitv set_mempolicy_home_node cachestat map_shadow_stack futex_wake futex_wait futex_requeue "
+    "statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat "
+    "listxattrat removexattrat"
 ).split()
 
 
@@ -126,6 +167,70 @@ def program(machine: str | None = None) -> bytes:
     ])  # fmt: skip
 
 
+def profile(machine: str | None = None) -> "dict[str, Any]":
+    """The same rules for a container, as the engines read them from a file (``seccomp.json``, the OCI's runtime-spec).
+
+    It lists what is allowed: what the runtime's libseccomp does not know by name, as an older one fchmodat2, is
+    absent then, where a list of what is refused would have let it through. The two differ in that open and
+    openat are absent, and not refused, where they would create with a set-id bit, and that a call by another
+    architecture's numbers kills its process.
+
+    Args:
+        machine: As for ``program``.
+
+    Returns:
+        The profile, to be written as JSON.
+
+    Raises:
+        ValueError: As ``program``.
+    """
+    machine = machine or os.uname().machine
+    if machine not in _MACHINES:
+        raise ValueError(f"there is no system call filter for {machine}: use x86_64 or aarch64")
+
+    def rule(
+        names: list[str], answer: int = 0, argument: int = 0, mask: int = 0, value: int = 0
+    ) -> "dict[str, Any]":
+        """``answer`` to these calls, 0 to allow them, where the argument, under the mask, has this value."""
+        test = {"index": argument, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+        refusal = {"errnoRet": answer} if answer else {}
+        action = "SCMP_ACT_ERRNO" if answer else "SCMP_ACT_ALLOW"
+        return {"names": names, "action": action, "args": [test] if mask else [], **refusal}
+
+    def without(names: list[str], bits: int, argument: int) -> "list[dict[str, Any]]":
+        single = [1 << n for n in range(32) if bits >> n & 1]
+        return [rule(names, 0, argument, bits)] + [
+            rule(names, errno.EPERM, argument, bit, bit) for bit in single
+        ]
+
+    def among(
+        names: list[str], values: tuple[int, ...], argument: int, then: int, otherwise: int
+    ) -> "list[dict[str, Any]]":
+        return [rule(names, then, argument, 0xFFFFFFFF, value) for value in values] + [
+            rule(names, otherwise, argument, mask, value) for mask, value in _others(values)
+        ]
+
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": errno.ENOSYS,
+        "architectures": ["SCMP_ARCH_" + machine.upper()],
+        "syscalls": [
+            rule(_ORDINARY),
+            rule(_REFUSED, errno.EPERM),
+            rule(["openat"], 0, 2, _CREATES),
+            rule(["openat"], 0, 3, _SET_ID),
+            rule(["open"], 0, 1, _CREATES),
+            rule(["open"], 0, 2, _SET_ID),
+            *among(["ioctl"], (_TIOCSTI, _TIOCLINUX), 1, errno.EPERM, 0),
+            *among(["socket", "socketpair"], _FAMILIES, 0, 0, errno.EAFNOSUPPORT),
+            *without(["clone"], _NEW_NAMESPACE, 0),
+            *without(["unshare"], _NEW_NAMESPACE | _NEW_TIME_NAMESPACE, 0),
+            *without(["chmod", "fchmod", "creat", "mknod"], _SET_ID, 1),
+            *without(["fchmodat", "fchmodat2", "mknodat"], _SET_ID, 2),
+        ],
+    }
+
+
 def apply() -> None:
     """Put this process and its descendants under the filter, for good; set-uid programs lose their effect too.
 
@@ -156,3 +261,17 @@ def _any_of(values: tuple[int, ...], then: bytes, otherwise: bytes) -> bytes:
         _instruction(_JUMP_EQUAL, value, last - i, 0 if i < last else 1) for i, value in enumerate(values)
     ]
     return b"".join(tests) + then + otherwise
+
+
+def _others(values: tuple[int, ...], mask: int = 0, prefix: int = 0) -> list[tuple[int, int]]:
+    """Masks and values that every number of 32 bits meets exactly one of, but these values, which meet none."""
+    if not values:
+        return [(mask, prefix)]
+    if mask == 0xFFFFFFFF:
+        return []
+    bit = 0x80000000 >> mask.bit_count()
+    return [
+        found
+        for side in (0, bit)
+        for found in _others(tuple(one for one in values if one & bit == side), mask | bit, prefix | side)
+    ]

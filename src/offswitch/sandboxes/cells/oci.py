@@ -495,9 +495,9 @@ class _Cell:
 
     def _limits(self) -> dict[str, str]:
         controllers = self._plan.get("bounds", {})
-        bounds = {**self._bounds, "system calls": f"seccomp, {self._engine.name}'s filter"}
+        bounds = {**self._bounds, "system calls": "seccomp"}
         if self._engine.gvisor:
-            bounds["system calls"] = "gVisor"
+            bounds["system calls"] = "gVisor, and seccomp within it"
             if "pids" in controllers:
                 controllers = {**controllers, "pids": f"{controllers['pids']}, at which gVisor ends itself"}
         elif self._engine.name == "podman":

@@ -1,5 +1,6 @@
 """The engine of a container, podman or docker, through its command line."""
 
+import json
 import os
 import resource
 import select
@@ -9,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from offswitch.sandboxes import entering, kernel
+from offswitch.sandboxes import entering, kernel, seccomp
 from offswitch.sandboxes.cells import oci_view
 from offswitch.sandboxes.errors import SandboxUnavailable
 
@@ -205,6 +206,8 @@ class Engine:
         if self.gvisor:
             # The container's group is ours already; gVisor's network is off whatever the engine says.
             given += ["--runtime-flag", "network=none", "--runtime-flag", "ignore-cgroups"]
+            # A set-id bit that gVisor's kernel granted would be one on the host's disk.
+            given += ["--runtime-flag", "oci-seccomp"]
         return given
 
     def create(
@@ -246,6 +249,7 @@ class Engine:
             ]  # fmt: skip
         if self.gvisor or not own:
             given += ["--tmpfs", f"{plan['home']}:rw,exec,nosuid,nodev,mode=0777,size={plan['memory']}"]
+        given += ["--security-opt", f"seccomp={_filter(plan)}"]
         if plan["terminal"]:
             given += ["--tty"]
         if os.path.exists("/sys/fs/selinux/enforce"):
@@ -295,6 +299,18 @@ class Engine:
                     return None
             time.sleep(0.1)
         return f"the container {name} could not be removed ({problem}): {self.name} rm --force {name}"
+
+
+def _filter(plan: "Mapping[str, Any]") -> str:
+    """Write the filter of system calls where the engine can read it; its path."""
+    path = f"{plan['scratch']}/calls.json"
+    try:
+        rules = seccomp.profile()
+    except ValueError as error:
+        raise SandboxUnavailable(str(error)) from None
+    with open(path, "w") as file:
+        json.dump(rules, file)
+    return path
 
 
 def limits(plan: "Mapping[str, Any]") -> dict[str, int]:
