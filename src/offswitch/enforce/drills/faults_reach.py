@@ -21,6 +21,9 @@ _CAP_SYS_RESOURCE = 24
 _HOSTS = ("state_files", "control_socket", "network", "abstract_sockets", "secrets", "git_hooks")
 """Attacks on what is the host's, also where the agent has a kernel of its own."""
 
+_INIT = ("process_memory", "traces_init")
+"""Attacks on other processes, of which a container's own init is one."""
+
 
 def attack(stage: Stage, act: str, **changed: Any) -> None:
     """Let an agent try something, and check from its own words and from outside that it reached nothing."""
@@ -45,6 +48,11 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
     if stage.kind == "microvm" and act not in _HOSTS:
         # What it reaches of its own kernel is its own; of the host's the drill looks itself.
         stage.notes["reached_in_its_own_kernel"], found = found, []
+    if stage.kind == "oci" and act in _INIT:
+        # The init in a container is the engine's and of the agent's own user. Nothing of the kill path rests on it.
+        own = [one for one in found if "/proc/1/" in one or one.endswith(" of 1")]
+        stage.notes["reached_of_its_own_init"] = own
+        found = [one for one in found if one not in own]
     stage.notes["tried"] = act
     touched = _touched(stage, owner)
     stage.order()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PROMISES = {
     "kernel": "shares the host's kernel, behind a filter of system calls; with runsc gVisor's stands between",
+    "init": "the engine's, of the agent's own user, who can trace it: nothing of the kill path rests on it",
     "network": "none but a loopback; hosts that the policy names, through a proxy outside (not with runsc)",
     "files": "the image read-only; only the workspace and /tmp (with /dev/shm, in memory) can be written",
     "memory": "bounded for all processes together where there is a control group, else for each process",
