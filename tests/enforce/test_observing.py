@@ -18,6 +18,7 @@ WITHOUT_ITS_FIRST_THREAD = """
 import ctypes, threading, time
 threading.Thread(target=time.sleep, args=(900,)).start()
 print("up", flush=True)
+time.sleep(2)  # its namespaces can be opened for as long as its first thread lives
 ctypes.PyDLL(None).pthread_exit(None)
 """
 

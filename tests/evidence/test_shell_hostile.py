@@ -12,7 +12,7 @@ from offswitch.evidence.shell import account
 
 from .test_shell_effects import CASES, FILES, LISTING, PYTHON
 
-SECONDS = 5.0
+SECONDS = 20.0
 
 
 @pytest.fixture(autouse=True)
