@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from _payloads import PAYLOADS
+from _rows import row
 from _staging import BARE, SMALL, Agent, Stage, bare, supervised
 from _watching import Eye, reap, unified
 
@@ -37,18 +38,6 @@ from offswitch.sandboxes import preflight
 
 RUNS = 300
 """Runs of each payload: a bound on the 99th percentile that holds with 95 % certainty needs 299."""
-
-
-def row(name: str, value: float, unit: str, target: str, holds: bool | None, **detail: Any) -> dict[str, Any]:
-    """One row of the table."""
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "unit": unit,
-        "target": target,
-        "holds": holds,
-        "detail": detail,
-    }
 
 
 def described(values: list[float]) -> dict[str, float]:

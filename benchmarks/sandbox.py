@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from _rows import row
+
 BARE = [
     "bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib",
     "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev", "true",
@@ -31,18 +33,6 @@ turns:
   - {run: "ls -la"}
   - {submit: "1 2 3 4 5 6"}
 """
-
-
-def row(name: str, value: float, unit: str, target: str, holds: bool | None, **detail: Any) -> dict[str, Any]:
-    """One row of the table."""
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "unit": unit,
-        "target": target,
-        "holds": holds,
-        "detail": detail,
-    }
 
 
 async def start(times: int = 40) -> dict[str, Any]:

@@ -28,9 +28,6 @@ def _range() -> tuple[int, int]:
 def claim() -> tuple[int, socket.socket]:
     """Take a host uid that no other live sandbox has.
 
-    The claim is the name of a socket in the abstract namespace: the kernel gives it to one process only, and takes
-    it back when that process ends, however it ends. A file would be left behind by a SIGKILL.
-
     Returns:
         The uid, and the socket that holds the claim until it is closed.
 
@@ -42,16 +39,27 @@ def claim() -> tuple[int, socket.socket]:
     start = int.from_bytes(os.urandom(8), "big") % count
     for offset in range(min(count, 4096)):
         uid = first + (start + offset) % count
-        holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        try:
-            holder.bind(f"\0offswitch/uid/{uid}".encode())
-        except OSError as error:
-            holder.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            continue
-        return uid, holder
+        holder = hold(f"uid/{uid}")
+        if holder is not None:
+            return uid, holder
     raise SandboxUnavailable("no host user id is free for another sandbox: end some sandboxes first")
+
+
+def hold(what: str) -> socket.socket | None:
+    """Claim something for as long as the returned socket is open; None if another process has it.
+
+    The claim is the name of a socket in the abstract namespace: the kernel gives it to one process only, and takes
+    it back when that process ends, however it ends. A file would be left behind by a SIGKILL.
+    """
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        holder.bind(f"\0offswitch/{what}".encode())
+    except OSError as error:
+        holder.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return holder
 
 
 def needed() -> bool:

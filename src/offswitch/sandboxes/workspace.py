@@ -9,15 +9,19 @@ import errno
 import os
 import signal
 import stat
+from collections.abc import Sequence
 
 from offswitch.sandboxes import kernel
 from offswitch.sandboxes.errors import SandboxUnavailable
+
+Owner = tuple[int, int]
+"""uid and gid."""
 
 _MOST_CONFIG = 1 << 20
 _MOST_SUBMODULES = 256
 
 
-def idmapped(path: str, disk: tuple[int, int], shown: tuple[int, int], *, read_only: bool = False) -> int:
+def idmapped(path: str, disk: Owner, shown: Owner, *, read_only: bool = False) -> int:
     """A mount of ``path``, attached nowhere yet, whose files show other owners than on disk.
 
     Mounts below ``path`` are not part of it: what is seen there is what lies under them. Files that belong to others
@@ -37,29 +41,42 @@ def idmapped(path: str, disk: tuple[int, int], shown: tuple[int, int], *, read_o
         OSError: ELOOP for a symbolic link; EINVAL where the file system knows no such mounts; others as
             ``open_tree(2)`` and ``mount_setattr(2)``.
     """
+    return idmapped_all(path, [(disk, shown)], read_only=read_only)
+
+
+def idmapped_all(path: str, owners: "Sequence[tuple[Owner, Owner]]", *, read_only: bool = False) -> int:
+    """A mount as ``idmapped`` makes it, for several owners.
+
+    Args:
+        path: A directory or file, none of whose parts is a symbolic link.
+        owners: uid and gid on disk, and what these show as.
+        read_only: Whether nothing can be written through it.
+
+    Returns:
+        A file descriptor for ``attach``.
+
+    Raises:
+        OSError: As ``idmapped``.
+    """
     place = kernel.open_straight(path, os.O_PATH)
     try:
-        return _idmapped(place, disk, shown, read_only=read_only)
+        users = _user_namespace(owners)
+        try:
+            mount = kernel.clone_mount(place)
+            try:
+                kernel.map_mount(mount, users, read_only=read_only)
+            except BaseException:
+                os.close(mount)
+                raise
+            return mount
+        finally:
+            os.close(users)
     finally:
         os.close(place)
 
 
-def _idmapped(place: int, disk: tuple[int, int], shown: tuple[int, int], *, read_only: bool) -> int:
-    users = _user_namespace(disk, shown)
-    try:
-        mount = kernel.clone_mount(place)
-        try:
-            kernel.map_mount(mount, users, read_only=read_only)
-        except BaseException:
-            os.close(mount)
-            raise
-        return mount
-    finally:
-        os.close(users)
-
-
-def _user_namespace(disk: tuple[int, int], shown: tuple[int, int]) -> int:
-    """An open user namespace that maps one owner; the process that it took is gone again."""
+def _user_namespace(owners: "Sequence[tuple[Owner, Owner]]") -> int:
+    """An open user namespace that maps these owners; the process that it took is gone again."""
     parent = os.getpid()
     told, tell = os.pipe()
     try:
@@ -82,9 +99,10 @@ def _user_namespace(disk: tuple[int, int], shown: tuple[int, int]) -> int:
             if answer != b"\0":
                 number = answer[0] if answer else errno.ECHILD
                 raise OSError(number, os.strerror(number))
-            for name, outside, inside in (("uid_map", shown[0], disk[0]), ("gid_map", shown[1], disk[1])):
+            for which, name in enumerate(("uid_map", "gid_map")):
+                lines = [f"{disk[which]} {shown[which]} 1\n" for disk, shown in owners]
                 with open(f"/proc/{child}/{name}", "w") as text:
-                    text.write(f"{inside} {outside} 1\n")
+                    text.write("".join(lines))
             return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.kill(child, signal.SIGKILL)

@@ -319,9 +319,9 @@ class _Cell:
             # gVisor's file server makes a file as the container's root, then gives it to who asked for it.
             owners.append(((base, base), (base, base)))
         try:
-            workspace.attach(oci_users.mapped(place, owners, read_only=False), target)
+            workspace.attach(workspace.idmapped_all(place, owners, read_only=False), target)
             for part, writable in parts:
-                mount = oci_users.mapped(f"{place}/{part}", owners, read_only=not writable)
+                mount = workspace.idmapped_all(f"{place}/{part}", owners, read_only=not writable)
                 workspace.attach(mount, f"{target}/{part}")
         except OSError as error:
             why = workspace.supported(place) or "name another with --workspace"
