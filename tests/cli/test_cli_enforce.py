@@ -281,6 +281,16 @@ def test_a_workspace_that_will_not_do_starts_nothing(desk: Desk) -> None:
         assert (done.code, word in done.line) == (125, True), done
 
 
+@needs_bubblewrap
+def test_the_image_of_a_microvm_is_its_root_file_system(desk: Desk, tmp_path: Path) -> None:
+    done = desk("run", "--sandbox", "microvm", "--image", str(tmp_path / "nowhere"), "--", "true")
+    if "root file system" not in done.line:
+        assert done.code, done
+        assert "install" in done.line or "prepare" in done.line
+        pytest.skip(done.line)
+    assert done.code == 125
+
+
 def test_a_bad_policy_starts_nothing_and_names_its_line(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("version: 1\nnetwork: {hosts: everything}\n")

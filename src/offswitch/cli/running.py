@@ -52,9 +52,7 @@ def run(arguments: list[str], begun: "launching.Begun") -> int:
             read=asked.read,
             environment=asked.stated,
             passed=asked.passed,
-            options={
-                key: value for key in ("image", "runtime") if (value := getattr(asked, key)) is not None
-            },
+            options=_options(asked),
             detached=asked.detach,
         )
     except (planning.Refused, latch.Refused, ordering.Unsigned) as error:
