@@ -61,6 +61,7 @@ class Warden:
         self._server: socket.socket | None = None
         self._console = b""
         self._request = b""
+        self._asked = b""
         self._reply = b""
         self._console_allowance = _Allowance(_CONSOLE_RATE)
         self._requests = _Allowance(_REQUEST_RATE)
@@ -262,15 +263,16 @@ class Warden:
             tag, _, text = line.partition(b" ")
             if not tag or len(tag) > 64 or not tag.replace(b"-", b"").isalnum() or len(line) > _LINE:
                 continue
+            self._asked = tag
             if self._server is None:
-                self._answer(tag + b".1\n")
+                self._answer(tag, b"", b"1")
             elif not self._requests.take(1, time.monotonic()):
-                self._answer(tag + b".2\n")
+                self._answer(tag, b"", b"2")
             else:
                 try:
                     wire.send(self._server, (tag, text))
                 except OSError:
-                    self._answer(tag + b".2\n")
+                    self._answer(tag, b"", b"2")
 
     def _serve(self, server: socket.socket) -> None:
         self._stop_serving()
@@ -292,11 +294,15 @@ class Warden:
             self._stop_serving()
             return
         (tag, text), _ = message
-        self._answer(b"".join(tag + b"=" + line + b"\n" for line in text.split(b"\n")) + tag + b".0\n")
+        self._answer(tag, b"".join(tag + b"=" + line + b"\n" for line in text.split(b"\n")), b"0")
 
-    def _answer(self, reply: bytes) -> None:
+    def _answer(self, tag: bytes, text: bytes, end: bytes) -> None:
         """Put a reply into the pipe: lines of text after ``TAG=``, then ``TAG.0``; or ``TAG.1`` where nobody serves,
         or ``TAG.2`` where there are too many requests for now."""
+        if tag != self._asked:
+            # One client asks at a time, so this one was killed; its reply must not take the place of the next one's.
+            return
+        reply = text + tag + b"." + end + b"\n"
         if not self._reply or len(self._reply) + len(reply) > _PENDING:
             # What a client that was killed left unread must not fill the pipe for the next ones.
             self._reply = b""
