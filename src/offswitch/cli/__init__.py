@@ -12,10 +12,16 @@ def main() -> None:
     The commands of `enforce` go past Typer, whose import alone takes longer than to stop an agent.
     """
     _open_standard_streams()
+    begun = None
+    if sys.argv[1:2] == ["run"]:
+        from offswitch.enforce import beginning
+
+        # Its process begins while everything else is loaded and the plan is made; without a plan it ends.
+        begun = beginning.Begun()
     from offswitch.cli import enforce
 
     if len(sys.argv) > 1 and sys.argv[1] in enforce.COMMANDS:
-        enforce.main(sys.argv[1:])
+        enforce.main(sys.argv[1:], begun)
     else:
         from offswitch.cli import app
 

@@ -57,7 +57,8 @@ class Parser(argparse.ArgumentParser):
 
 class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+        # Without a width it loads shutil to find one, for every option that is added to a parser.
+        super().__init__(prog, max_help_position=32, width=min(width(), 100) - 2)
 
 
 def name(text: str) -> str:

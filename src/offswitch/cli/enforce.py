@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import typer
 
+    from offswitch.enforce.beginning import Begun
+
 COMMANDS = {
     "run": "Run any program as an agent that can be stopped.",
     "ps": "List the agents that run, and those that are latched.",
@@ -46,14 +48,15 @@ def add_to(app: "typer.Typer") -> None:
         app.command(command, help=text, context_settings=everything)(pass_on)
 
 
-def main(arguments: "Sequence[str]") -> "NoReturn":
+def main(arguments: "Sequence[str]", begun: "Begun | None" = None) -> "NoReturn":
     """Run one command; every error that a user can mend is one line on standard error.
 
     Args:
         arguments: The command and what follows it.
+        begun: For ``run``, a supervisor that was begun beforehand.
     """
     try:
-        code = _run(arguments[0], list(arguments[1:]))
+        code = _run(arguments[0], list(arguments[1:]), begun)
         sys.stdout.flush()
     except Stop as stop:
         code = stop.code
@@ -75,13 +78,9 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
     os._exit(code)
 
 
-def _run(command: str, arguments: list[str]) -> int:
+def _run(command: str, arguments: list[str], begun: "Begun | None") -> int:
     # Each part is loaded only for its own commands.
     if command == "run":
-        from offswitch.enforce import launching
-
-        # Its process begins while everything else is loaded and the plan is made; without a plan it ends.
-        begun = launching.Begun()
         from offswitch.cli import running
 
         return running.run(arguments, begun)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any
 
+    from offswitch.enforce.beginning import Begun
     from offswitch.enforce.places import Places
 
 GRACE = 5.0
@@ -29,7 +30,7 @@ _LEFT = 10.0
 """Seconds that the guard of a lost supervisor is given to kill, to observe and to write its receipt."""
 
 
-def run(arguments: list[str], begun: "launching.Begun") -> int:
+def run(arguments: list[str], begun: "Begun | None" = None) -> int:
     """Run a program as an agent; its own exit code, 124 if it was stopped, 125 if it could not be started."""
     asked, command = _read(arguments)
     places = find_places(asked.state)

@@ -3,10 +3,9 @@
 import contextlib
 import json
 import os
-import signal
 import socket
-import sys
 
+from offswitch.enforce.beginning import Begun
 from offswitch.enforce.places import Places, Unusable, make
 from offswitch.sandboxes import wire
 
@@ -67,39 +66,6 @@ class Running:
         return ended
 
 
-class Begun:
-    """A supervisor that waits for its plan: its process begins while the caller still makes that.
-
-    Attributes:
-        line: Socket to it; closed, it ends.
-        pid: Its process, which becomes the guard.
-    """
-
-    def __init__(self) -> None:
-        self.line, theirs = wire.pair()
-        program = _program()
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        with theirs:
-            self.pid = os.posix_spawn(
-                program[0],
-                program,
-                {},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, file, target)
-                    for target, file in enumerate((theirs.fileno(), null, null))
-                ],
-                setsid=True,
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
-                setsigmask=[],
-            )
-        os.close(null)
-
-    def ended(self) -> None:
-        """Reap it; it has ended, or is about to."""
-        self.line.close()
-        os.waitpid(self.pid, 0)
-
-
 def launch(
     plan: "dict[str, Any]",
     places: Places,
@@ -134,7 +100,7 @@ def launch(
     }  # fmt: skip
     _reap()
     begun = begun or Begun()
-    line = begun.line
+    line = socket.socket(fileno=begun.line)
     stream, scribe = wire.pair() if tether else (None, None)
     try:
         make(places.logs(plan["name"]))
@@ -144,7 +110,7 @@ def launch(
             0o600,
         )
     except (OSError, Unusable) as error:
-        begun.ended()
+        _end(line, begun)
         raise NotStarted(f"the state cannot be written: {error}") from None
     files = [errors, *([scribe.fileno()] if scribe is not None else [])]
     try:
@@ -157,17 +123,23 @@ def launch(
         if scribe is not None:
             scribe.close()
     if not data:
-        begun.ended()
+        _end(line, begun)
         raise NotStarted(_last_line(places, plan["name"]))
     answer = json.loads(data)
     if not answer["ok"]:
-        begun.ended()
+        _end(line, begun)
         raise NotStarted(answer["why"], answer["code"])
     if not tether:
         line.close()
     # Its end is of no interest here: who is lost is told on the tether. It is reaped at some later start.
     _guards.append(begun.pid)
     return Running(plan["name"], answer["run"], answer["supervisor"], stream, line if tether else None)
+
+
+def _end(line: socket.socket, begun: Begun) -> None:
+    """Reap a supervisor that has ended, or does once nobody is at the other end."""
+    line.close()
+    os.waitpid(begun.pid, 0)
 
 
 def _reap() -> None:
@@ -178,18 +150,6 @@ def _reap() -> None:
             over = True
         if over:
             _guards.remove(pid)
-
-
-def _program() -> list[str]:
-    source = os.path.realpath(__file__ + "/../../..")
-    paths = f"import sys; sys.path.insert(0, {source!r}); sys.path += {_site()!r}"
-    code = f"{paths}; from offswitch.enforce.supervisor.main import main; main()"
-    return [sys.executable, "-I", "-S", "-c", code]
-
-
-def _site() -> list[str]:
-    """Where the installed libraries lie; nothing of the current folder or of PYTHONPATH's other places."""
-    return [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
 
 
 def _last_line(places: Places, name: str) -> str:

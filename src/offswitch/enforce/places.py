@@ -109,3 +109,15 @@ def make(folder: str) -> None:
         raise Unusable(
             f"{folder} is not a folder that you alone can write to: remove it, or name another with --state"
         )
+
+
+def remove(folder: str) -> None:
+    """Remove a folder with all that is in it, if it is there; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            (os.rmdir if entry.is_dir(follow_symlinks=False) else os.unlink)(entry.path)
+        os.rmdir(folder)
+    if os.path.lexists(folder):
+        import shutil  # takes as long to load as a small agent takes to run, and is seldom needed
+
+        shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from offswitch.enforce import control, launching, places
+from offswitch.enforce import beginning, control, launching, places
 from offswitch.enforce.drills import private
 from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
 from offswitch.enforce.latch import read as read_latches
@@ -82,14 +82,14 @@ class Stage:
     def patch(self, source: str) -> None:
         """Start supervisors from a program that runs some statements first."""
         if source:
-            plain = launching._program
+            plain = beginning._program
 
             def program() -> list[str]:
                 *head, code = plain()
                 assert code.endswith("; main()")
                 return [*head, f"{code[: -len('main()')]}exec({source!r}); main()"]
 
-            launching._program = program
+            beginning._program = program
 
     def plan(self, act: str, **changed: Any) -> dict[str, Any]:
         """The plan of an agent that does ``act`` (a function of ``inside``)."""

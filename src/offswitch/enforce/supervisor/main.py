@@ -25,7 +25,7 @@ from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.loop import MISSES, Loop, Pulse, boottime
 from offswitch.enforce.supervisor.observing import command
 from offswitch.enforce.supervisor.operators import Operators
-from offswitch.enforce.supervisor.parts import NotStarted, Parts, load_trust
+from offswitch.enforce.supervisor.parts import NotStarted, Parts
 from offswitch.sandboxes import kernel, wire
 
 TYPE_CHECKING = False
@@ -426,6 +426,9 @@ class Supervisor:
         if self._state() == "stopped":
             self._parts.tell_guard(("settle",))
         handle = self._parts.tidy()
+        if handle is None:
+            self._end_if_done()
+            return
         self._tidying = True
 
         def tidied() -> None:
@@ -529,7 +532,12 @@ def _say(line: socket.socket, value: "dict[str, Any]") -> None:
 
 def main() -> None:
     """Be the supervisor of what the process at the other end of standard input asks for."""
-    # What a shell had open, such as its caller's pipes, is not to stay open as long as an agent runs.
+    # What its caller blocks or ignores is not to be blocked or ignored here.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    # Nor is what a shell had open, such as its caller's pipes, to stay open as long as an agent runs.
     for file in map(int, os.listdir("/proc/self/fd")):
         if file > 2:
             with suppress(OSError):
@@ -544,8 +552,6 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # While the plan is still made; not at a stop.
-    load_trust()
     message = wire.receive(starter)
     if message is None:
         return

@@ -4,7 +4,6 @@ One valid key always stops, and so does the local owner without any. For what le
 for more keys. What is refused is answered with its reason, and written down.
 """
 
-import hashlib
 import json
 import os
 import socket
@@ -195,6 +194,8 @@ class Operators:
             loosened = looser(new, old) if old is not None else ["a policy where there was none"]  # type: ignore[arg-type]
             named = [*new["keys"]["trusted"], *supervisor.plan["own"]]  # type: ignore[index]
             trusted = {one: self._keys.PublicKey.parse(one) for one in named}
+            import hashlib
+
             digest = hashlib.sha256(self._canonical.encode(new)).hexdigest()
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             self._refuse(client, "malformed", f"this is no policy ({error}); the one in force stays so")

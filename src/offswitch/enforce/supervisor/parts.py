@@ -6,7 +6,6 @@ threads, so a fork is whole, and a parent-death signal, which follows the thread
 
 import gc
 import os
-import shutil
 import signal
 import socket
 import time
@@ -16,8 +15,9 @@ from importlib import import_module
 
 from offswitch.enforce import latch as latches
 from offswitch.enforce.hosts import Hosts
-from offswitch.enforce.places import Places, Unusable, make
+from offswitch.enforce.places import Places, Unusable, make, remove
 from offswitch.enforce.supervisor import guard, scribe
+from offswitch.enforce.supervisor.guard import load_trust
 from offswitch.enforce.supervisor.killing import Killer
 from offswitch.enforce.supervisor.loop import TICK
 from offswitch.sandboxes import kernel, wire
@@ -173,7 +173,7 @@ class Parts:
     def _make_room(self) -> None:
         plan, folder = self._plan, self._places.agent(self._plan["name"])
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
             for place in (folder, folder + "/scratch", self._places.logs(plan["name"])):
                 make(place)
             plan["scratch"] = folder + "/scratch"
@@ -282,9 +282,11 @@ class Parts:
         return pid
 
     def _load_keys(self) -> None:
+        # Loading takes some 20 ms, which the sandbox takes as well to come up.
+        load_trust()
         from offswitch.trust import keys
 
-        # What is loaded stays. To go through all of it takes some milliseconds, and the sandbox is not up yet.
+        # What is loaded stays. To go through all of it takes some milliseconds too.
         gc.collect()
         gc.freeze()
         try:
@@ -420,12 +422,14 @@ class Parts:
                 self._parting[0].send(self._parting[1])
         return at
 
-    def tidy(self) -> int:
+    def tidy(self) -> int | None:
         """Have what the sandbox leaves behind removed.
 
         Returns:
-            A pidfd of the process that does it, within ``guard.TIDY`` seconds.
+            A pidfd of the process that does it, within ``guard.TIDY`` seconds; None where nothing is left behind.
         """
+        if not hasattr(self._kind, "tidy"):
+            return None
         unused, there = wire.pair()
 
         def act() -> None:
@@ -445,7 +449,7 @@ class Parts:
             self._cgroups.close()
         if not self._cleared:
             self._cleared = True
-            shutil.rmtree(self._places.agent(self._plan["name"]), ignore_errors=True)
+            remove(self._places.agent(self._plan["name"]))
 
     def take_down(self) -> None:
         """Leave nothing of a start that failed."""
@@ -457,8 +461,9 @@ class Parts:
             with suppress(OSError):
                 os.waitpid(pid, 0)
         # Also what came up half: a container's record, an image of the workspace.
-        with suppress(Exception):
-            self._kind.tidy(self._plan, self.facts or {})
+        if hasattr(self._kind, "tidy"):
+            with suppress(Exception):
+                self._kind.tidy(self._plan, self.facts or {})
         self.clear_away()
         with suppress(OSError):
             self.latch.open()
@@ -506,13 +511,6 @@ class Parts:
             with suppress(OSError, ValueError), open(f"{directory}/cgroup.procs") as file:
                 return sorted({int(line) for line in file.read(65536).split()} - {*self.children})
         return []
-
-
-def load_trust() -> None:
-    """Load what checks orders and signs receipts: it takes some 20 ms, and is not to be loaded at a stop."""
-    from offswitch.trust import canonical, keys, orders, receipts
-
-    del canonical, keys, orders, receipts  # they only have to be there
 
 
 def _bounds(plan: "dict[str, Any]") -> tuple[int, int]:

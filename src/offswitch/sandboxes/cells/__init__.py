@@ -1,7 +1,7 @@
 """Cells: what holds one agent program, in one module for each kind of sandbox.
 
 A cell is a small process between a supervisor and its agent. The supervisor forks it, so it has the standard library
-and this package alone, and it dies with the supervisor. Each kind is a module here with three functions::
+and this package alone, and it dies with the supervisor. Each kind is a module here with these functions::
 
     missing(options: dict) -> str | None
         What this host lacks for this kind: one line that says what to do; None if nothing. Quick (milliseconds).
@@ -13,7 +13,7 @@ and this package alone, and it dies with the supervisor. Each kind is a module h
     tidy(plan: dict, facts: dict) -> list[str]
         In a fresh fork of the supervisor, after the agent's death was observed: remove what the kind leaves behind
         (containers, disk images), bring back a workspace that was copied in. Returns one line for each thing that
-        could not be done. Idempotent; must not wait for longer than 20 s.
+        could not be done. Idempotent; must not wait for longer than 20 s. A kind that leaves nothing has none.
 
 and, where the sandbox itself needs more than the agent may have, ``bounds_for(plan) -> tuple[int, int]``: bytes and
 processes of the control group; and a dictionary ``PROMISES``: what the kind holds and what it cannot, each a

@@ -5,7 +5,6 @@ import fcntl
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import termios
@@ -62,12 +61,6 @@ def live(
         wire.send(line, ("failed", f"the sandbox could not be made: {where}{error.strerror}"))
 
 
-def tidy(plan: "dict[str, Any]", facts: "dict[str, Any]") -> list[str]:
-    """Nothing is left of a bubblewrap sandbox but its processes; see the package."""
-    del plan, facts
-    return []
-
-
 class _Cell:
     def __init__(
         self,
@@ -86,11 +79,12 @@ class _Cell:
     def run(self) -> None:
         """Make the sandbox, run the agent's program in it, and tell of both."""
         plan = self._plan
-        bwrap = shutil.which("bwrap")
-        if bwrap is None:
+        try:
+            bwrap = entering.find_program("bwrap", os.defpath)
+        except OSError:
             raise SandboxUnavailable(
                 "bubblewrap is not installed: install it (Debian: apt-get install bubblewrap)"
-            )
+            ) from None
         porter = _Porter(plan["workspace"]) if identity.needed() else None
         keep = [self._line.fileno(), *self._streams, *([porter.line.fileno()] if porter else [])]
         claim = entering.become_nobody(self._supervisor, keep, self._group)
@@ -324,4 +318,4 @@ def arguments(plan: "dict[str, Any]", *, bound: bool) -> list[str | bytes]:
     return [*given, "--chdir", "/", "--remount-ro", "/", "--", *INIT_COMMAND]
 
 
-__all__ = ["PROMISES", "USER", "arguments", "live", "missing", "tidy"]
+__all__ = ["PROMISES", "USER", "arguments", "live", "missing"]
