@@ -15,7 +15,7 @@ from typing import Any
 import _payloads
 from _watching import Eye, group_of, groups_of, namespace, parent, reap, running, unified, until, within
 
-from offswitch.enforce import control, launching, places, planning
+from offswitch.enforce import control, launching, ordering, places, planning
 
 BARE = [
     "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr",
@@ -53,8 +53,9 @@ class Stage:
     def plan(self, name: str, workspace: Path, argv: list[str]) -> dict[str, Any]:
         """What a supervisor is told, for ``launching.launch``."""
         return planning.plan(
-            self.places, argv, name=name, workspace=str(workspace), lease=600, memory=1 << 30, pids=512
-        )
+            self.places, argv, name=name, workspace=str(workspace), lease=600, memory=1 << 30, pids=512,
+            own=ordering.own_key(self.places),
+        )  # fmt: skip
 
 
 class Agent:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from offswitch.enforce.supervisor.observing import NAMESPACES, Observer
+from offswitch.enforce.supervisor.observing import NAMESPACES, Observer, Turn
 from offswitch.sandboxes import preflight
 
 WITHOUT_ITS_FIRST_THREAD = """
@@ -109,3 +110,37 @@ def test_the_host_is_no_survivor_and_who_holds_the_workspace_is_told(tmp_path: P
         finally:
             editor.kill()
             editor.wait()
+
+
+def test_one_looks_at_a_time_and_nobody_waits_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    waited = []
+
+    def look() -> None:
+        began = time.monotonic()
+        with Turn(str(tmp_path)):
+            waited.append(time.monotonic() - began)
+
+    with Turn(str(tmp_path)):
+        other = threading.Thread(target=look)
+        other.start()
+        time.sleep(0.2)
+        assert not waited
+    other.join()
+    assert waited.pop() >= 0.2
+    with Turn(str(tmp_path)):
+        look()
+    # One that is stopped in its turn keeps nobody from looking.
+    assert waited.pop() >= 1
+
+
+@pytest.mark.parametrize("there", ["gone", "a link", "a pipe"])
+def test_a_turn_that_cannot_be_had_keeps_nobody_from_looking(tmp_path: Path, there: str) -> None:
+    folder = tmp_path / "runtime"
+    if there != "gone":
+        folder.mkdir()
+        for number in range(os.cpu_count() or 1):
+            place = folder / f"looking.{number}"
+            place.symlink_to("/etc/passwd") if there == "a link" else os.mkfifo(place)
+    with Turn(str(folder)):
+        pass

@@ -80,6 +80,9 @@ def stop(
     # All connections first: that an agent is not there is known before a key is read.
     for order in orders:
         order.connect()
+    # Then all signatures: with the first order sent, a hundred supervisors and guards want this processor too.
+    for order in orders:
+        order.sign()
     for order in orders:
         order.give()
     said: set[str] = set()
@@ -134,6 +137,7 @@ class _Order:
         self._settle = settle
         self._keys = keys
         self._envelope = envelope
+        self._made: Any = None
         self._signed = False
         self._left = time.monotonic() + _LEFT
 
@@ -144,14 +148,11 @@ class _Order:
         except control.NotRunning:
             self.look()
 
-    def give(self) -> None:
-        """Sign and send the order."""
-        if self.line is None:
-            return
-        envelope = self._envelope
-        if envelope is None:
+    def sign(self) -> None:
+        """Make the order, unless it came ready or there is nobody to give it to."""
+        if self.line is not None and self._envelope is None:
             try:
-                envelope = ordering.sign(
+                self._made = ordering.sign(
                     self._places,
                     "stop",
                     self.stopped.name,
@@ -162,8 +163,13 @@ class _Order:
                 )
             except ordering.Unsigned as error:
                 self.stopped.notes.append(f"{error}; {self.stopped.name} is stopped as by its local owner")
-        self._signed = envelope is not None
-        self._send(envelope)
+
+    def give(self) -> None:
+        """Send the order."""
+        if self.line is not None:
+            envelope = self._envelope or self._made
+            self._signed = envelope is not None
+            self._send(envelope)
 
     def _send(self, envelope: "Any") -> None:
         assert self.line is not None
@@ -215,6 +221,7 @@ class _Order:
                 self.line = control.connect(self._places, self.stopped.name)
             except control.NotRunning:
                 return
+            self.sign()
             self.give()
             return
         self.stopped.known = found.known

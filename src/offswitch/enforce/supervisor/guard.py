@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from offswitch.enforce.latch import Latch
 from offswitch.enforce.places import Places, remove
@@ -20,7 +20,7 @@ from offswitch.enforce.supervisor import scribe
 from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.killing import Killer
 from offswitch.enforce.supervisor.loop import MISSES, TICK, Loop, Pulse, boottime
-from offswitch.enforce.supervisor.observing import NAMESPACES, Observer
+from offswitch.enforce.supervisor.observing import NAMESPACES, Observer, Turn
 from offswitch.sandboxes import wire
 from offswitch.sandboxes.cgroups import Cgroups, Group
 
@@ -32,6 +32,8 @@ SETTLE = 2.0
 """Seconds for which a dead sandbox is still looked at, for something that starts again in it."""
 _FIRST_LOOK, _MORE = 0.1, 1.5
 """Seconds until the first look, and how many times longer each later one waits."""
+_SHORTEST, _LONGEST = 5.0, 100.0
+"""Milliseconds for which an observer of a death waits at first, and at last, before it looks again unasked."""
 _LATE = 1.0
 """Seconds that the supervisor may take to act on the end of a lease."""
 _HELP = 0.05
@@ -57,6 +59,7 @@ class Witness:
     """
 
     _who = "witness"
+    _turn: "AbstractContextManager[None]" = nullcontext()
 
     def __init__(
         self, line: socket.socket, killer: Killer, namespaces: dict[str, int], workspace: str
@@ -125,6 +128,7 @@ class Witness:
         """
         began = beat = time.monotonic()
         deadline = began + patience
+        pause = _SHORTEST
         poll = select.poll()
         if self._killer.events is not None:
             poll.register(self._killer.events, select.POLLPRI)
@@ -134,7 +138,8 @@ class Witness:
             said, at = self._gone()
             if said:
                 # Nothing of it that the kernel knows of is left; now look whether anything is that it does not count.
-                survivors, unseen = self._observer.survivors()
+                with self._turn:
+                    survivors, unseen = self._observer.survivors()
                 how = "no process in a namespace of the sandbox" + (
                     f" ({unseen} could not be looked into)" if unseen else ""
                 )
@@ -152,7 +157,10 @@ class Witness:
                 beat = time.monotonic()
                 self._answer(("beat",))
             _reap()
-            poll.poll(5)
+            # Death wakes it. The rest is for what does not, and less and less often: with a hundred agents to observe,
+            # those who look keep what dies from the processor and from its locks.
+            poll.poll(pause)
+            pause = min(pause * _MORE, _LONGEST)
 
     def _gone(self) -> "tuple[list[dict[str, Any]], int]":
         """Which observers see no life, empty unless all do; and when."""
@@ -243,6 +251,7 @@ class Guard(Witness):
         self._pulse = Pulse(_STARTING)
         self._lease = 0.0
         self._promises: dict[str, str] = {}
+        self._turn = Turn(places.runtime)
 
     def _told(self, word: str, values: "list[Any]", files: list[int]) -> None:
         self._pulse.felt()

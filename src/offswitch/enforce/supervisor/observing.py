@@ -4,6 +4,7 @@ It uses nothing of what kills. A process is the agent's if it is in a namespace 
 can leave: the observer holds those namespaces open, so that the kernel gives their numbers to no others meanwhile.
 """
 
+import fcntl
 import os
 import time
 from contextlib import suppress
@@ -16,6 +17,8 @@ NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
 
 _MOST = 20
 """Most processes that are named."""
+_TURN = 1.0
+"""Seconds for which an observer waits for its turn."""
 _HOLDERS = 0.1
 """Seconds for which is looked for processes that hold the workspace; somebody waits for the receipt."""
 
@@ -91,6 +94,40 @@ class Observer:
             return True
         kinds = self._of_host if link == self._own["pid"] else self._kinds
         return any(os.readlink(f"/proc/{pid}/ns/{kind}") in self._wanted for kind in kinds)
+
+
+class Turn:
+    """Has few observers of one user look at once: as many as there are processors.
+
+    When a hundred agents are stopped together, a hundred observers that look at a thousand processes each would keep
+    the dying ones from the processors, and from the locks that these hold on their way out. A context manager; whoever
+    does not get a turn within a second looks all the same.
+
+    Args:
+        folder: Where the locks are.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = f"{folder}/looking.{os.getpid() % (os.cpu_count() or 1)}"
+        self._file = -1
+
+    def __enter__(self) -> None:
+        end, pause = time.monotonic() + _TURN, 0.01
+        with suppress(OSError):
+            self._file = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600
+            )
+            while time.monotonic() < end:
+                with suppress(BlockingIOError):
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                time.sleep(pause)
+                pause = min(pause * 1.5, _TURN / 20)
+
+    def __exit__(self, *error: object) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def _pids() -> list[int]:
