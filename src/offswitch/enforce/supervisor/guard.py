@@ -32,8 +32,9 @@ SETTLE = 2.0
 """Seconds for which a dead sandbox is still looked at, for something that starts again in it."""
 _FIRST_LOOK, _MORE = 0.1, 1.5
 """Seconds until the first look, and how many times longer each later one waits."""
-_SHORTEST, _LONGEST = 5.0, 100.0
-"""Milliseconds for which an observer of a death waits at first, and at last, before it looks again unasked."""
+_AGAIN, _SHORTEST, _LONGEST = 1.0, 5.0, 100.0
+"""Milliseconds for which an observer of a death waits before it looks again unasked: once nothing is left that the
+kernel knows of; at first; and at last."""
 _LATE = 1.0
 """Seconds that the supervisor may take to act on the end of a lease."""
 _HELP = 0.05
@@ -42,6 +43,9 @@ TIDY = 30
 """Seconds that a kind of sandbox may take to remove what it leaves behind."""
 _STARTING = 5 * MISSES
 """Ticks for which a supervisor may be silent that loads what it needs from a slow disk: no agent runs as yet."""
+_SETTLED_IN = 25
+"""Ticks after which a guard loads what it would sign with. Not sooner: agents and their mistakes are often short, and
+for those 20 ms it observes no death."""
 _PARTS = 2.0
 """Seconds in which the parts of a lost supervisor end by themselves."""
 _GIVE_UP = 60.0
@@ -151,16 +155,17 @@ class Witness:
                 return False, 0, [], survivors, []
             if time.monotonic() > began + _HELP:
                 self._killer.kill()
+                pause = min(pause * _MORE, _LONGEST)
             if time.monotonic() > beat + TICK:
                 # Slow, and not lost: on a host with many processes one look takes its time. Seldom enough that a
                 # supervisor that is stopped, and reads none of it, does not block what is to notice that.
                 beat = time.monotonic()
                 self._answer(("beat",))
             _reap()
-            # Death wakes it. The rest is for what does not, and less and less often: with a hundred agents to observe,
-            # those who look keep what dies from the processor and from its locks.
-            poll.poll(pause)
-            pause = min(pause * _MORE, _LONGEST)
+            # The kernel tells of the end of the group and of the init, not of that of each thread: what is all but gone
+            # is looked at again at once. The rest less and less often: with a hundred agents to observe, those who look
+            # keep what dies from the processor and from its locks.
+            poll.poll(_AGAIN if said else pause)
 
     def _gone(self) -> "tuple[list[dict[str, Any]], int]":
         """Which observers see no life, empty unless all do; and when."""
@@ -247,7 +252,8 @@ class Guard(Witness):
         self._plan = plan
         self._latch = latch
         self._key = b""
-        self._armed = self._ready = False
+        self._armed = False
+        self._ticks = 0
         self._pulse = Pulse(_STARTING)
         self._lease = 0.0
         self._promises: dict[str, str] = {}
@@ -269,9 +275,8 @@ class Guard(Witness):
         super()._told(word, values, files)
 
     def _tick(self) -> None:
-        if self._armed and not self._ready:
-            # While all is well, and not while the agent comes up.
-            self._ready = True
+        self._ticks += 1
+        if self._ticks == _SETTLED_IN:
             load_trust()
         if self._pulse.lost():
             self._alone("its supervisor gave no sign of life")
