@@ -1,5 +1,6 @@
 """The command line: a thin door in front of the rooms, without logic of its own."""
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,7 @@ def main() -> None:
     _open_standard_streams()
     begun = None
     if sys.argv[1:2] == ["run"]:
+        gc.disable()  # until everything is loaded: there is no garbage as yet, and to look for it takes milliseconds
         from offswitch.enforce import beginning
 
         # Its process begins while everything else is loaded and the plan is made; without a plan it ends.

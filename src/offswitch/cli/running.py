@@ -1,5 +1,6 @@
 """`offswitch run` and `offswitch attach`."""
 
+import gc
 import os
 import socket
 import time
@@ -63,6 +64,7 @@ def run(arguments: list[str], begun: "Begun | None" = None) -> int:
         running = launching.launch(plan, places, terminal=is_terminal, tether=not asked.detach, begun=begun)
     except launching.NotStarted as error:
         raise Stop(error.code, error.line) from None
+    gc.enable()
     agent = plan["name"]
     if asked.detach:
         print(f"{agent} runs; stop it with: offswitch stop {agent}")

@@ -1,6 +1,7 @@
 """Beginning a supervisor before there is a plan for it: both take Python some 70 ms to load, and do so side by side.
 
-For the same reason this module imports next to nothing, and is the first that ``offswitch run`` loads.
+For the same reason this module imports next to nothing, and is the first that ``offswitch run`` loads; and garbage is
+not collected before ``main``.
 """
 
 import os
@@ -39,7 +40,7 @@ class Begun:
 
 def _program() -> list[str]:
     source = os.path.realpath(__file__ + "/../../..")
-    paths = f"import sys; sys.path.insert(0, {source!r}); sys.path += {_site()!r}"
+    paths = f"import gc, sys; gc.disable(); sys.path.insert(0, {source!r}); sys.path += {_site()!r}"
     code = f"{paths}; from offswitch.enforce.supervisor.main import main; main()"
     return [sys.executable, "-I", "-S", "-c", code]
 

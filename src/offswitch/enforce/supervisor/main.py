@@ -532,6 +532,7 @@ def _say(line: socket.socket, value: "dict[str, Any]") -> None:
 
 def main() -> None:
     """Be the supervisor of what the process at the other end of standard input asks for."""
+    gc.enable()
     # What its caller blocks or ignores is not to be blocked or ignored here.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGINT, signal.default_int_handler)
