@@ -20,6 +20,8 @@ _SETTLE = 10.0
 _LEFT = 10.0
 """Seconds that the guard of a lost supervisor is given to kill, to observe and to write its receipt."""
 _PAUSE = 0.02
+_SIGNING = 0.5
+"""Seconds for which orders are signed before the first is sent."""
 
 LONGEST_GRACE = 3600.0
 """Seconds of the longest grace that an order can give."""
@@ -80,10 +82,14 @@ def stop(
     # All connections first: that an agent is not there is known before a key is read.
     for order in orders:
         order.connect()
-    # Then all signatures: with the first order sent, a hundred supervisors and guards want this processor too.
+    # Then the signatures: with the first order sent, a hundred supervisors and guards want this processor too. But where
+    # it takes long, as with a counter that another process holds, the first ones do not wait for the last.
+    until = time.monotonic() + _SIGNING
+    for order in orders:
+        if time.monotonic() < until:
+            order.sign()
     for order in orders:
         order.sign()
-    for order in orders:
         order.give()
     said: set[str] = set()
     deadline = time.monotonic() + PATIENCE + (grace if category else 0.0) + (_SETTLE if settle else 0.0)
@@ -138,6 +144,7 @@ class _Order:
         self._keys = keys
         self._envelope = envelope
         self._made: Any = None
+        self._tried = False
         self._signed = False
         self._left = time.monotonic() + _LEFT
 
@@ -149,8 +156,9 @@ class _Order:
             self.look()
 
     def sign(self) -> None:
-        """Make the order, unless it came ready or there is nobody to give it to."""
-        if self.line is not None and self._envelope is None:
+        """Make the order, unless that was done, it came ready, or there is nobody to give it to."""
+        if self.line is not None and self._envelope is None and not self._tried:
+            self._tried = True
             try:
                 self._made = ordering.sign(
                     self._places,
@@ -221,6 +229,8 @@ class _Order:
                 self.line = control.connect(self._places, self.stopped.name)
             except control.NotRunning:
                 return
+            # Anew: the first may have been obeyed already, and would be refused as replayed.
+            self._tried = False
             self.sign()
             self.give()
             return
