@@ -38,6 +38,17 @@ def until(holds: Callable[[], Any], within: float = LIMIT) -> Any:
     return found
 
 
+def until_it_minds(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a client passes signals on: the agent may be up a moment sooner."""
+    caught = 1 << (signal.SIGHUP - 1)
+    until(
+        lambda: (
+            int(re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())[0], 16)
+            & caught
+        )
+    )
+
+
 class Desk:
     """A workspace and a state folder, and the command line on them."""
 
@@ -383,6 +394,7 @@ def test_a_signal_stops_the_agent(desk: Desk, numbers: list[signal.Signals], sai
         "run", "--", "sh", "-c", f"trap 'echo told; {heeds}' TERM; touch up; while :; do sleep 0.1; done"
     )
     until((desk.work / "up").exists)
+    until_it_minds(process)
     begun = time.monotonic()
     for number in numbers:
         process.send_signal(number)
@@ -401,6 +413,7 @@ def test_a_signal_stops_the_agent(desk: Desk, numbers: list[signal.Signals], sai
 def test_an_agent_that_ignores_the_first_interrupt_is_cut_after_its_grace(desk: Desk) -> None:
     process = desk.start("run", "--", "sh", "-c", "trap '' TERM INT; touch up; while :; do sleep 0.1; done")
     until((desk.work / "up").exists)
+    until_it_minds(process)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=LIMIT)

@@ -82,8 +82,8 @@ def stop(
     # All connections first: that an agent is not there is known before a key is read.
     for order in orders:
         order.connect()
-    # Then the signatures: with the first order sent, a hundred supervisors and guards want this processor too. But where
-    # it takes long, as with a counter that another process holds, the first ones do not wait for the last.
+    # Then the signatures: with the first order sent, a hundred supervisors and guards want this processor too. But
+    # where it takes long, as with a counter that another process holds, the first ones do not wait for the last.
     until = time.monotonic() + _SIGNING
     for order in orders:
         if time.monotonic() < until:
