@@ -115,7 +115,7 @@ FAULTS = [
         "memory-hog",
         "it writes to all the memory that it may have, over and over",
         "memory_hog",
-        memory=192 << 20,
+        memory=288 << 20,
     ),
     _order("files-held", "it holds 1500 files open, half of them deleted, some in its memory", "files_held"),
     _order("threads", "it has as many threads as it may", "threads", pids=400),

@@ -213,7 +213,14 @@ FAULTS = [
     _one("cgroup", "its control group: mounts, writes, leaves it", "cgroup"),
     _one("every-pid", "every process: SIGKILL to each number, pidfds", "every_pid"),
     _one("signals-to-init", "the sandbox's init, by every signal but TERM", "kills_init"),
-    Fault("ends-init", "reach", "the sandbox's init, by TERM: it ends, and all of it", _ends_init),
+    # A microvm's is root's there; what the agent does to that is signals-to-init.
+    Fault(
+        "ends-init",
+        "reach",
+        "the sandbox's init, by TERM: it ends, and all of it",
+        _ends_init,
+        kinds=("bubblewrap", "oci"),
+    ),
     _one("process-memory", "memory, files and environment of other processes in /proc", "process_memory"),
     _one("ptrace", "the sandbox's init, by ptrace, process_vm_writev and pidfd_getfd", "traces_init"),
     _one("system-settings", "/proc/sys, sysrq, devices, the clock, reboot", "system_settings"),
