@@ -15,6 +15,7 @@ from sandbox_helpers import Starter, control_groups, host_processes, sh
 
 from offswitch.sandboxes import starting
 from offswitch.sandboxes.bubblewrap import BubblewrapConfig, BubblewrapSandbox
+from offswitch.sandboxes.errors import SandboxUnavailable
 
 # Starts sandboxes with stubborn processes in them, tells its keeper's pid, and goes on until it is killed.
 HOST = """
@@ -51,6 +52,10 @@ def _state(pid: int) -> bytes:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return b"Z"
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def kill_a_host(after: float) -> None:
@@ -212,3 +217,32 @@ async def test_the_memory_of_a_sleeping_sandbox_is_small(sandbox: BubblewrapSand
     family = {warden, *host_processes(warden)} if (warden := _warden()) else set()
     assert len(family) == 3
     assert sum(map(_memory, family)) < 5 * 1024
+
+
+async def test_a_host_that_has_no_process_left_gets_no_sandbox_and_keeps_its_keeper(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    free = tmp_path / "free"
+    *head, code = starting._program()
+    fails = f"""
+import os
+fork, keeper = os.fork, os.getpid()
+def scarce():
+    if os.getpid() != keeper or os.path.exists({str(free)!r}):
+        return fork()
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = scarce
+main()"""
+    monkeypatch.setattr(starting, "_program", lambda: [*head, code.replace("main()", f"exec({fails!r})")])
+    starting.forget()
+    try:
+        with pytest.raises(SandboxUnavailable, match="temporarily unavailable"):
+            await BubblewrapSandbox.start()
+        [keeper] = [pid for pid in host_processes(os.getpid()) if _name(pid) == "keeper"]
+        assert not [path for group in control_groups(keeper) for path in group.iterdir() if path.is_dir()]
+        free.touch()
+        sandbox = await BubblewrapSandbox.start()
+        assert keeper in host_processes(os.getpid())
+        await sandbox.close()
+    finally:
+        starting.forget()

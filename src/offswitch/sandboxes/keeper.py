@@ -105,7 +105,11 @@ class Keeper:
 
     def _start(self, plan: dict[str, int], line: socket.socket) -> None:
         for _ in range(2):
-            spare, self._spare = self._spare or self._fork(), None
+            try:
+                spare, self._spare = self._spare or self._fork(), None
+            except OSError as error:
+                problem = error
+                break
             try:
                 if spare.group is not None:
                     spare.group.bound(plan["memory"], plan["pids"])
@@ -134,7 +138,14 @@ class Keeper:
         group = self._cgroups.open()
         ours, theirs = wire.pair()
         keeper = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            for end in (ours, theirs):
+                end.close()
+            if group is not None:
+                group.remove()
+            raise
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
