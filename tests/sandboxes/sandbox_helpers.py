@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from offswitch.sandboxes import cgroups
 from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
 
 Starter = Callable[..., Awaitable[BubblewrapSandbox]]
@@ -39,6 +40,6 @@ def host_processes(parent: int) -> set[int]:
 def control_groups(pid: int | None = None) -> list[Path]:
     """Control group directories of sandboxes (of those whose keeper is ``pid``)."""
     # Other containers' leftovers may be seen here, and their pids are other processes'.
-    view = "-".join(str(os.stat(f"/proc/self/ns/{kind}").st_ino) for kind in ("pid", "time"))
+    view = "-".join(map(str, cgroups._view()))
     name = "offswitch-*" if pid is None else f"offswitch-{view}-{pid}-*"
     return [path for path in Path("/sys/fs/cgroup").rglob(name) if path.is_dir()]
