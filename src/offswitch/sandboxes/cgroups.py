@@ -1,9 +1,10 @@
 """Control groups for the keeper: bounds that no fork storm and no memory hog gets round, on cgroup v1 and v2."""
 
 import os
-import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+
+from offswitch.sandboxes.plain import signal
 
 HEADROOM = 32
 """Processes that the control group allows beyond those of the agent, so that the host can always start one."""

@@ -14,8 +14,6 @@ this safe:
 import errno
 import os
 import resource
-import signal
-import socket
 import stat
 from collections.abc import Container, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ from contextlib import suppress
 from offswitch.sandboxes import identity, kernel, wire
 from offswitch.sandboxes.cgroups import Group
 from offswitch.sandboxes.errors import SandboxUnavailable
+from offswitch.sandboxes.plain import signal, socket
 
 TRUSTED = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/")
 """Where programs stand that no agent can have written."""

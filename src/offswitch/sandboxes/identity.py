@@ -2,9 +2,9 @@
 
 import errno
 import os
-import socket
 
 from offswitch.sandboxes.errors import SandboxUnavailable
+from offswitch.sandboxes.plain import socket
 
 # Above what distributions, containers, systemd-nspawn (up to 1879048191) and dynamic users take, below 2^31.
 _FIRST, _COUNT = 2_000_000_000, 1 << 20

@@ -15,14 +15,13 @@ import gc
 import os
 import resource
 import select
-import signal
-import socket
 import sys
 import time
 from contextlib import suppress
 
 from offswitch.sandboxes import kernel, wire
 from offswitch.sandboxes.cgroups import Cgroups, Group
+from offswitch.sandboxes.plain import signal, socket
 from offswitch.sandboxes.warden import Warden
 
 _PATIENCE = 5.0
@@ -136,7 +135,7 @@ class Keeper:
         processors.
         """
         group = self._cgroups.open()
-        ours, theirs = wire.pair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         keeper = os.getpid()
         try:
             pid = os.fork()

@@ -6,9 +6,10 @@ The keeper and its wardens run with nothing but the standard library, so this mo
 import ctypes
 import fcntl
 import os
-import signal
 import struct
 from collections.abc import Sequence
+
+from offswitch.sandboxes.plain import signal
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

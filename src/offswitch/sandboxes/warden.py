@@ -8,8 +8,6 @@ import errno
 import os
 import resource
 import select
-import signal
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +17,7 @@ from offswitch.sandboxes import entering, kernel, wire
 from offswitch.sandboxes.cgroups import HEADROOM, Group
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.errors import SandboxUnavailable
+from offswitch.sandboxes.plain import signal, socket
 
 TYPE_CHECKING = False  # see ``wire``
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Warden:
         try:
             if problem is not None:
                 raise problem
-            self._machine = entering.start(self._plan["bwrap"], self._plan["arguments"])
+            self._machine = entering.start(self._plan["bwrap"], self._plan.pop("arguments"))
             self._monitor = self._machine.monitor
             init, root = self._machine.init, self._machine.root
             self._enter()

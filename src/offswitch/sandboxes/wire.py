@@ -7,8 +7,9 @@ write to is ever read with this.
 import array
 import marshal
 import os
-import socket
 from collections.abc import Sequence
+
+from offswitch.sandboxes.plain import socket
 
 TYPE_CHECKING = False  # what typing calls by this name; its import would cost each warden memory
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _MOST_FILES = 16
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """A connected pair of sockets that keep messages apart."""
+    import socket  # here, since no warden needs it: see ``plain``
+
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
