@@ -44,7 +44,7 @@ lock: setup ## Resolve requirements.lock again (UPGRADE=1 takes newer versions)
 	CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet $(if $(UPGRADE),--upgrade) \
 	  --generate-hashes --allow-unsafe --strip-extras --annotation-style=line \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-	  --extra dev --extra hosted --extra local --output-file requirements.lock pyproject.toml
+	  --extra dev --extra hosted --extra local --extra prove --extra telemetry --output-file requirements.lock pyproject.toml
 
 clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
