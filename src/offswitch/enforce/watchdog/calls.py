@@ -23,7 +23,7 @@ class Call:
         name: The tool's name; for the built-in ones their type, such as ``local_shell``.
         arguments: Its arguments as the model wrote them: the text of a JSON object, or for ``custom``, ``patch`` and
             ``text`` plain text.
-        kind: ``function`` (a JSON object for the client's tool), ``custom`` (free text for the client's tool), ``shell``
+        kind: ``function`` (a JSON object for the client), ``custom`` (free text for the client), ``shell``
             and ``patch`` (built-in tools that the client executes), ``mcp`` (a server that the provider calls),
             ``computer`` (mouse and keys), ``hosted`` (executed by the provider), ``text`` (a block of an answer's
             text, for agents that execute it).
