@@ -148,14 +148,57 @@ def test_a_hang_up_stops_a_foreground_agent_and_no_detached_one(ground: Ground) 
     assert ground.receipts(running)[0]["order"]["origin"] == "terminal"
 
 
-@pytest.mark.parametrize("what", ["agents/agent", "logs/agent", "latches", "keys", "agents/agent/control"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "agents/agent", "logs/agent", "latches", "latches/agent.json", "receipts", "keys", "agents/agent/control",
+    ],
+)  # fmt: skip
 def test_an_agent_whose_state_is_removed_is_stopped(ground: Ground, what: str) -> None:
-    ground.up(STUBBORN)
+    running = ground.up(STUBBORN)
     place = ground.state / what
     if place.is_dir():
         shutil.rmtree(place)
     else:
         place.unlink()
+    eventually(lambda: not ground.processes())
+    eventually(lambda: (ground.latched() or {}).get("state") == "stopped")
+    eventually(lambda: not alive(running.supervisor))
+    with pytest.raises(launching.NotStarted, match="offswitch reset agent"):
+        ground.start("true")
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "folder removed"])
+def test_a_latch_that_is_lost_is_made_anew_by_the_stop(ground: Ground, how: str) -> None:
+    running = ground.up("true")
+    # Stopped, the scribe sees no loss before the order comes; it is told of the order, and goes on then.
+    scribe = ground.family(running)["scribe"]
+    os.kill(scribe, signal.SIGSTOP)
+    path = ground.state / "latches/agent.json"
+    if how == "folder removed":
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+    if how == "replaced":
+        path.write_text("{}")
+    assert stop(ground, reason="enough")["dead"]
+    os.kill(scribe, signal.SIGCONT)
+    eventually(lambda: (ground.latched() or {}).get("state") == "stopped")
+    assert ground.latched()["reason"] == "enough"
+    eventually(lambda: not alive(running.supervisor))
+    assert ground.receipts(running)[-1]["latch"] == "disk"
+    with pytest.raises(launching.NotStarted, match="offswitch reset agent"):
+        ground.start("true")
+
+
+def test_no_second_agent_starts_under_a_name_whose_latch_was_removed(ground: Ground) -> None:
+    running = ground.up("true")
+    scribe = ground.family(running)["scribe"]
+    os.kill(scribe, signal.SIGSTOP)
+    (ground.state / "latches/agent.json").unlink()
+    with pytest.raises(launching.NotStarted, match="agent is running"):
+        ground.start("true")
+    os.kill(scribe, signal.SIGCONT)
     eventually(lambda: not ground.processes())
 
 

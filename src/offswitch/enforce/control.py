@@ -149,15 +149,17 @@ def running(places: "Places") -> list[str]:
 
     A folder left behind by a supervisor that was itself killed does not count.
     """
-    found = []
     try:
         names = sorted(os.listdir(f"{places.runtime}/agents"))
     except OSError:
         return []
-    for name in names:
-        try:
-            _connect(places.agent(name)).close()
-        except OSError:
-            continue
-        found.append(name)
-    return found
+    return [name for name in names if listens(places, name)]
+
+
+def listens(places: "Places", name: str) -> bool:
+    """Whether a supervisor listens under that name."""
+    try:
+        _connect(places.agent(name)).close()
+    except OSError:
+        return False
+    return True

@@ -6,6 +6,8 @@ disk) leaves the latch behind. What a stop adds is its reason, written over the 
 
 Each latch is one file that its supervisor holds locked: one that nobody holds belongs to a run that is over. What
 cannot be read is refused, for it may be the latch of what is about to start.
+
+A latch whose file is taken away while its agent runs is a loss that stops the agent; the stop then makes it anew.
 """
 
 import fcntl
@@ -14,6 +16,7 @@ import os
 import time
 from contextlib import suppress
 
+from offswitch.enforce import control
 from offswitch.enforce.places import Places
 
 TYPE_CHECKING = False
@@ -43,17 +46,28 @@ class Latch:
         self._file = file
         self._record = record
 
+    def lost(self) -> bool:
+        """Whether what is held is no longer what lies in its place, where every start looks for it."""
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return True
+        return not os.path.samestat(there, os.fstat(self._file))
+
     def trip(self, reason: str, at: int) -> None:
-        """Write down why and when (unix ms) the run was stopped.
+        """Write down why and when (unix ms) the run was stopped; anew, if its file was taken away.
 
         Raises:
-            OSError: It cannot be written. The latch holds all the same.
+            OSError: It cannot be written. The latch holds all the same, unless its file was taken away.
         """
         self._record.update(state="stopped", reason=reason[:_REASON], at=at)
         # A letter may take twelve bytes. The reason is the part that can be shortened.
         while len(_text(self._record)) >= SIZE and self._record["reason"]:
             self._record["reason"] = self._record["reason"][:-100]
-        _put(self._file, self._record)
+        if self.lost():
+            self._make_anew()
+        else:
+            _put(self._file, self._record)
 
     def died(self) -> None:
         """Write down that its death was observed: in room set aside, where a full disk takes no receipt.
@@ -70,7 +84,26 @@ class Latch:
         Raises:
             OSError: It cannot be removed, and so holds.
         """
-        os.unlink(self._path)
+        if not self.lost():
+            os.unlink(self._path)
+
+    def _make_anew(self) -> None:
+        """Lay a file in the latch's place that is whole from the first moment, and held as the lost one was."""
+        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        written = f"{self._path}.{os.getpid()}.new"
+        file = os.open(written, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _put(file, self._record)
+            os.replace(written, self._path)
+        except OSError:
+            os.close(file)
+            with suppress(OSError):
+                os.unlink(written)
+            raise
+        _sync_folder(os.path.dirname(self._path))
+        os.close(self._file)
+        self._file = file
 
 
 def arm(places: Places, record: "dict[str, Any]") -> Latch:
@@ -111,6 +144,9 @@ def arm(places: Places, record: "dict[str, Any]") -> Latch:
                 raise Refused(
                     f"in this workspace {other} {_why(found)}; clear it with: offswitch reset {other}"
                 )
+        if control.listens(places, name):
+            # Its latch was taken away, and it is about to be stopped for that.
+            raise Refused(f"{name} is running: stop it, or choose another --name")
         path = f"{places.latches}/{name}.json"
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

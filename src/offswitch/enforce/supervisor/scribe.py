@@ -208,17 +208,20 @@ class Scribe:
 
     def _look(self) -> str:
         """What is wrong with the state's folders, "" if nothing."""
-        for folder in (self._places.agent(self._plan["name"]), self._folder, self._places.latches):
+        places = self._places
+        for folder in (places.agent(self._plan["name"]), self._folder, places.latches, places.receipts):
             try:
                 free = os.statvfs(folder)
             except OSError as error:
                 return f"{folder} is gone or cannot be reached ({error.strerror})"
             if free.f_bavail * free.f_frsize < _ROOM:
                 return f"no space is left in {folder}"
-        if not os.path.exists(self._places.agent(self._plan["name"]) + "/control"):
+        if not os.path.exists(places.agent(self._plan["name"]) + "/control"):
             return "the control socket was removed"
+        if self._latch.lost():
+            return "its latch was removed"
         try:
-            os.close(os.open(self._places.keys + "/host.pem", os.O_RDONLY | os.O_CLOEXEC))
+            os.close(os.open(places.keys + "/host.pem", os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             return f"the host's key cannot be read ({error.strerror})"
         return ""
