@@ -533,6 +533,53 @@ def test_a_receipt_can_be_had_as_json(desk: Desk) -> None:
 
 
 @needs_bubblewrap
+def test_that_nothing_came_back_is_awaited_and_said(desk: Desk) -> None:
+    desk.up("one")
+    done = desk("stop", "one", "--wait-settle")
+    assert done.code == 0, done
+    assert "settled   nothing came back in 2 s\n" in done.out
+
+
+@needs_bubblewrap
+def test_what_comes_back_after_the_death_is_told_and_is_no_success(desk: Desk) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root enters the namespaces of another")
+    desk.up("one")
+    pid = desk.processes()[0]
+    code = (
+        "import sys, time; from offswitch.sandboxes import kernel\n"
+        "print('ready', flush=True); input(); kernel.enter_namespace(int(sys.argv[1])); time.sleep(900)"
+    )
+    with open(f"/proc/{pid}/ns/mnt") as place:
+        guest = subprocess.Popen(
+            [sys.executable, "-c", code, str(place.fileno())], pass_fds=[place.fileno()], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+    try:
+        assert guest.stdin is not None
+        assert guest.stdout is not None
+        assert guest.stdout.readline() == "ready\n"
+        process = desk.start("stop", "one", "--wait-settle")
+        # The first receipt is written once the death was observed.
+        until(lambda: [path.stat().st_size for path in desk.state.glob("receipts/*") if path.stat().st_size])
+        guest.stdin.write("go\n")
+        guest.stdin.flush()
+        out, err = (text.decode() for text in process.communicate(timeout=LIMIT))
+    finally:
+        guest.kill()
+        guest.communicate()
+    assert process.returncode == 3, out + err
+    assert out.startswith("NOT DEAD: one: after its death was observed 1 process CAME BACK")
+    assert "settled   1 process CAME back in 2 s\n" in out
+    assert f"back      {guest.pid} " in out
+    until(desk.cleared)
+    again = json.loads(desk("stop", "one", "--json").out)
+    assert (again["dead"], again["receipt"]["dead"]) == (False, True)
+    assert [one["pid"] for one in again["receipt"]["settle"]["respawned"]] == [guest.pid]
+    assert desk("stop", "one").code == 3
+
+
+@needs_bubblewrap
 def test_all_are_stopped_at_once(desk: Desk) -> None:
     names = [f"agent-{number}" for number in range(4)]
     for name in names:

@@ -9,7 +9,7 @@ from offswitch.cli.enforce import say
 from offswitch.cli.exits import NOT_DEAD, USAGE, Stop
 from offswitch.cli.table import safe
 from offswitch.enforce import amounts, control, stopping
-from offswitch.enforce.ordering import opened
+from offswitch.enforce.ordering import came_back, opened
 from offswitch.enforce.places import locate
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def stop(arguments: list[str]) -> int:
-    """Stop agents; 0 only if the death of each was observed, 3 if not."""
+    """Stop agents; 0 only if the death of each was observed, 3 if not, or if something was seen to come back."""
     parser = Parser("stop", "[options] NAME|--all")
     parser.add_argument("name", metavar="NAME", type=name, nargs="?", help="Name of the agent.")
     parser.add_argument("--all", action="store_true", help="Stop every agent that runs, all at once.")
@@ -34,7 +34,9 @@ def stop(arguments: list[str]) -> int:
     )
     parser.add_argument("--reason", metavar="TEXT", default="", help="Why, for the latch and the receipt.")
     parser.add_argument(
-        "--wait-settle", action="store_true", help="Wait also until nothing has come back for 2 s."
+        "--wait-settle",
+        action="store_true",
+        help="Wait also until nothing has come back for 2 s; if something has, the exit code is 3.",
     )
     parser.add_argument(
         "--key", metavar="FILE", action="append", default=[], help="Sign with this key. May be repeated."
@@ -116,7 +118,8 @@ def in_words(one: stopping.Stopped) -> str:
     if one.line and one.dead:
         return safe(one.line)
     if not one.dead:
-        lines = [f"NOT DEAD: the death of {one.name} was not observed: {one.line}"]
+        unseen = f"the death of {one.name} was not observed: {one.line}"
+        lines = [f"NOT DEAD: {f'{one.name}: {one.line}' if came_back(one.receipt) else unseen}"]
     else:
         took = _took(receipt)
         after = "" if took is None else f" {took:.1f} ms after the order"
@@ -142,7 +145,8 @@ def in_words(one: stopping.Stopped) -> str:
     if isinstance(settle, dict):
         back = _items(settle, "respawned")
         came = _count(len(back), "process", "processes") + " CAME" if back else "nothing came"
-        lines.append(f"settled   {came} back in {settle.get('for_ms', 0) / 1000:g} s")
+        lines.append(f"settled   {came} back in {settle.get('seconds_ms', 0) / 1000:g} s")
+        lines += [f"back      {_word(item, 'pid')} {_word(item, 'command')}" for item in back]
     if receipt.get("latch") in ("memory", "disk"):
         lines.append(f"latched   until: offswitch reset {one.name}")
     return "\n".join(safe(line) for line in lines)

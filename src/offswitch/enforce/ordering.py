@@ -397,12 +397,14 @@ def end(places: "Places", name: str, run: str | None = None) -> End:
     if record is None:
         return End(True, False, f"the latch of {name} cannot be read, so nothing is known of its end")
     receipt = find_receipt(places, name, run or record["run"])
-    said = opened(receipt)
+    said, back = opened(receipt), came_back(receipt)
     stays = f"it stays latched until: offswitch reset {name}"
-    if said.get("dead") is True:
+    if said.get("dead") is True and not back:
         return End(True, True, f"{name} is not running: it was stopped ({_reason(record)}); {stays}", receipt)
     if record.get("boot") and latch.boot() not in ("", record["boot"]):
         return End(True, True, f"{name} is not running: this machine was restarted since; {stays}", receipt)
+    if back:
+        return End(True, False, f"{name} was stopped ({_reason(record)}), and {back}; {stays}", receipt)
     if record.get("dead") is True:
         return End(True, True, f"{name} is not running: it was stopped ({_reason(record)}); {stays}", receipt)
     if record["state"] == "stopped":
@@ -434,6 +436,15 @@ def find_receipt(places: "Places", name: str, run: str) -> "Any":
         except (ValueError, RecursionError):
             continue  # cut off by a full disk: the one before it is whole
     return None
+
+
+def came_back(envelope: "Any") -> str:
+    """What the re-spawn probe of a receipt saw, in words; "" if that was nothing, or there was none."""
+    settle = opened(envelope).get("settle")
+    seen = settle.get("respawned") if isinstance(settle, dict) else None
+    if not isinstance(seen, list) or not seen:
+        return ""
+    return f"after its death was observed {len(seen)} process{'' if len(seen) == 1 else 'es'} CAME BACK in its sandbox"
 
 
 def opened(envelope: "Any") -> "dict[str, Any]":

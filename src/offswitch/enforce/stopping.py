@@ -32,7 +32,7 @@ class Stopped:
 
     Attributes:
         name: The agent's name.
-        dead: Whether its death was observed.
+        dead: Whether its death was observed, and nothing was seen to come back since.
         known: Whether there was such an agent at all.
         receipt: Envelope of the receipt, if there is one.
         line: What else there is to say, in one line; "" if the receipt says it all.
@@ -70,7 +70,7 @@ def stop(
         category: 0 cuts at once; 1 tells the agent and waits for the grace first.
         grace: Seconds, for category 1; at most an hour.
         reason: In the operator's words, for the latch and the receipt.
-        settle: Whether to wait for the end of the re-spawn probe too.
+        settle: Whether to wait for the end of the re-spawn probe too; what came back is no death.
         keys: Key files to sign with; none for the operator's own key, which is made on first use.
         each: Called with each as soon as it is known how it went.
         envelope: An order that has been signed already, for the one agent in ``names``.
@@ -216,6 +216,9 @@ class _Order:
             return
         self.stopped.receipt = answer.get("receipt")
         dead = answer.get("dead") is True and ordering.opened(self.stopped.receipt).get("dead") is not False
+        if back := ordering.came_back(self.stopped.receipt):
+            self._finish(False, back)
+            return
         self._finish(dead, "" if dead else "its supervisor did not see it die and keeps killing")
 
     def look(self) -> None:

@@ -186,8 +186,9 @@ class Witness:
         return said, at
 
     def settle(self) -> "tuple[int, list[Any]]":
-        """Go on looking for a while; how often, and what was seen."""
-        looks, seen = 0, []
+        """Go on looking for a while; how often, and which processes were seen, each once."""
+        looks = 0
+        seen: dict[int, Any] = {}
         now = time.monotonic()
         # The first looks come soon, the later ones seldom: with a hundred agents to settle they add up.
         end, gap = now + SETTLE, _FIRST_LOOK
@@ -209,8 +210,9 @@ class Witness:
             found = self._observer.survivors()[0]
             if found or self._killer.populated():
                 self._killer.kill()
-                seen += found or [{"pid": 0, "command": "?"}]
-        return looks, seen[:20]
+                for one in found or [{"pid": 0, "command": "?"}]:
+                    seen.setdefault(one["pid"], one)
+        return looks, list(seen.values())[:20]
 
 
 class Guard(Witness):
