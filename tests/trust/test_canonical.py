@@ -2,13 +2,14 @@
 
 import json
 import re
+import struct
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from trust_helpers import ANY_JSON, CANONICAL
 
-from offswitch.trust.canonical import NotCanonical, decode, encode
+from offswitch.trust.canonical import NotCanonical, decode, encode, encode_any
 
 
 @given(CANONICAL)
@@ -102,3 +103,61 @@ def test_any_bytes_are_refused_or_are_their_values_only_form(data: bytes) -> Non
     except NotCanonical:
         return
     assert encode(value) == data
+
+
+@given(CANONICAL)
+def test_without_fractions_both_forms_are_the_same(value: object) -> None:
+    assert encode_any(value) == encode(value)
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [
+        # RFC 8785, appendix B
+        ("0000000000000000", "0"),
+        ("8000000000000000", "0"),
+        ("0000000000000001", "5e-324"),
+        ("8000000000000001", "-5e-324"),
+        ("7fefffffffffffff", "1.7976931348623157e+308"),
+        ("4340000000000000", "9007199254740992"),
+        ("c340000000000000", "-9007199254740992"),
+        ("4430000000000000", "295147905179352830000"),
+        ("44b52d02c7e14af5", "9.999999999999997e+22"),
+        ("44b52d02c7e14af6", "1e+23"),
+        ("44b52d02c7e14af7", "1.0000000000000001e+23"),
+        ("444b1ae4d6e2ef4e", "999999999999999700000"),
+        ("444b1ae4d6e2ef4f", "999999999999999900000"),
+        ("444b1ae4d6e2ef50", "1e+21"),
+        ("3eb0c6f7a0b5ed8c", "9.999999999999997e-7"),
+        ("3eb0c6f7a0b5ed8d", "0.000001"),
+        ("41b3de4355555553", "333333333.3333332"),
+        ("41b3de4355555557", "333333333.33333343"),
+        ("becbf647612f3696", "-0.0000033333333333333333"),
+        ("43143ff3c1cb0959", "1424953923781206.2"),
+    ],
+)
+def test_fractions_are_written_as_the_standard_says(bits: str, text: str) -> None:
+    (number,) = struct.unpack(">d", bytes.fromhex(bits))
+    assert encode_any(number) == text.encode()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_fractions_are_read_back_exactly(number: float) -> None:
+    assert float(encode_any(number)) == number
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), 2**53, "\ud800", {"\udfff": 1}, {1: 2}], ids=repr
+)
+def test_what_has_no_canonical_form_at_all_is_refused(value: object) -> None:
+    with pytest.raises(NotCanonical):
+        encode_any([value])
+
+
+def test_what_is_not_signed_may_be_deeper_and_not_without_end() -> None:
+    deep: object = 1
+    for _ in range(200):
+        deep = [deep]
+    assert encode_any(deep) == b"[" * 200 + b"1" + b"]" * 200
+    with pytest.raises(NotCanonical, match="more than 200 deep"):
+        encode_any([deep])

@@ -1,14 +1,17 @@
 """Canonical JSON: for each value exactly one byte string, so that what is signed cannot be read in two ways.
 
-RFC 8785 (JSON Canonicalization Scheme), restricted to values that every JSON reader understands alike: no
-fractions, no integers beyond 2^53 - 1.
+RFC 8785 (JSON Canonicalization Scheme). What is signed is restricted to values that every JSON reader understands
+alike: no fractions, no integers beyond 2^53 - 1. What is only told apart, such as the requests of agent programs, may
+have fractions (`encode_any`).
 """
 
 import json
+import math
 
 LARGEST = 2**53 - 1
 """The largest integer, and negated the smallest, that a reader whose numbers are doubles can hold (RFC 7493, 2.2)."""
 _DEEPEST = 32
+_DEEPEST_ANY = 200
 
 
 class NotCanonical(ValueError):
@@ -24,9 +27,26 @@ def encode(value: object) -> bytes:
     Raises:
         NotCanonical: Anything else is in it, an integer beyond ±(2^53 - 1), or half of a surrogate pair.
     """
+    return _encode(value, _DEEPEST, fractions=False)
+
+
+def encode_any(value: object) -> bytes:
+    """The canonical form of a value that other people's programs have written, in UTF-8; nothing of it is signed.
+
+    Args:
+        value: As for `encode`, and float; at most 200 deep.
+
+    Raises:
+        NotCanonical: Anything else is in it, NaN or an infinity (RFC 8785, 3.2.2.3), an integer beyond ±(2^53 - 1),
+            of which doubles would make one of several, or half of a surrogate pair.
+    """
+    return _encode(value, _DEEPEST_ANY, fractions=True)
+
+
+def _encode(value: object, deepest: int, *, fractions: bool) -> bytes:
     parts: list[str] = []
     try:
-        _write(value, parts, 0)
+        _write(value, parts, deepest, deepest, fractions)
         return "".join(parts).encode()
     except UnicodeEncodeError:
         raise NotCanonical("a text holds half of a surrogate pair, which UTF-8 cannot carry") from None
@@ -54,11 +74,11 @@ def decode(data: bytes) -> object:
     return value
 
 
-def _write(value: object, parts: list[str], depth: int) -> None:
+def _write(value: object, parts: list[str], left: int, deepest: int, fractions: bool) -> None:
     # Exact types: a subclass may print itself as it likes, and bool is one of int.
     kind = type(value)
-    if depth > _DEEPEST:
-        raise NotCanonical(f"the value is nested more than {_DEEPEST} deep")
+    if left < 0:
+        raise NotCanonical(f"the value is nested more than {deepest} deep")
     if value is None:
         parts.append("null")
     elif kind is bool:
@@ -72,7 +92,7 @@ def _write(value: object, parts: list[str], depth: int) -> None:
         for place, item in enumerate(value):
             if place:
                 parts.append(",")
-            _write(item, parts, depth + 1)
+            _write(item, parts, left - 1, deepest, fractions)
         parts.append("]")
     elif isinstance(value, dict) and kind is dict:
         for key in value:
@@ -83,8 +103,10 @@ def _write(value: object, parts: list[str], depth: int) -> None:
             parts.append("," if place else "")
             parts.append(_TEXT(key))
             parts.append(":")
-            _write(value[key], parts, depth + 1)
+            _write(value[key], parts, left - 1, deepest, fractions)
         parts.append("}")
+    elif fractions and isinstance(value, float) and kind is float:
+        parts.append(_fraction(value))
     elif kind is float:
         raise NotCanonical("a fraction cannot be signed: state the value as an integer of a smaller unit")
     else:
@@ -94,6 +116,29 @@ def _write(value: object, parts: list[str], depth: int) -> None:
 def _code_units(key: str) -> bytes:
     """What RFC 8785, 3.2.3 sorts keys by; it differs from code points beyond U+FFFF."""
     return key.encode("utf-16-be")
+
+
+def _fraction(number: float) -> str:
+    """A double as ECMAScript writes it (RFC 8785, 3.2.2.3): Python's shortest digits, set otherwise."""
+    if not math.isfinite(number):
+        raise NotCanonical(f"{number} is not a number of JSON")
+    if number == 0:
+        return "0"
+    mantissa, _, exponent = repr(abs(number)).partition("e")
+    whole, _, rest = mantissa.partition(".")
+    # 0.digits times ten to the power of point.
+    digits = (whole + rest).lstrip("0")
+    point = len(whole) + int(exponent or 0) - (len(whole + rest) - len(digits))
+    digits = digits.rstrip("0")
+    sign = "-" if number < 0 else ""
+    if len(digits) <= point <= 21:
+        return sign + digits.ljust(point, "0")
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    fraction = "." + digits[1:] if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{point - 1:+d}"
 
 
 def _within(number: int) -> int:
