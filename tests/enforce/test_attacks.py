@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from tests.enforce.conftest import Ground, alive, eventually, opened
 
 import offswitch
-from offswitch.enforce import api, control, ordering
+from offswitch.enforce import api, control, ordering, places
 
 _OFFSWITCH = [sys.executable, "-c", "from offswitch.cli import main; main()"]
 
@@ -159,9 +160,40 @@ def test_a_stopped_scribe_does_not_outlive_a_stop(ground: Ground) -> None:
     running = ground.up("true")
     family = ground.family(running)
     os.kill(family["scribe"], signal.SIGSTOP)
-    assert ground.ask(do="stop", order=None)["dead"]
+    answer = ground.ask(do="stop", order=None)
+    assert answer["dead"]
+    assert _to_the_kill(opened(answer["receipt"])) < 0.3
     eventually(lambda: not any(alive(pid) for pid in family.values()), 40)
     assert ground.receipts(running)[0]["dead"]
+
+
+def _to_the_kill(receipt: dict[str, Any]) -> float:
+    """Seconds from the order to the kill."""
+    times = receipt["times"]
+    return float(times["killed"]["monotonic_us"] - times["ordered"]["monotonic_us"]) / 1e6
+
+
+def test_a_full_disk_does_not_delay_a_stop(ground: Ground) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give the state a small disk")
+    disk = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(ground.state)]
+    if subprocess.run(disk, check=False, capture_output=True).returncode:
+        pytest.skip("this root cannot mount")
+    try:
+        places.find(str(ground.state))
+        running = ground.up("true")
+        with suppress(OSError), open(ground.state / "filler", "wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+        assert os.statvfs(ground.state).f_bavail == 0
+        answer = ground.ask(do="stop", order=None)
+        assert answer["dead"]
+        assert _to_the_kill(opened(answer["receipt"])) < 0.3
+        eventually(lambda: (ground.latched() or {}).get("state") == "stopped")
+        eventually(lambda: not alive(running.supervisor))
+        assert ordering.end(ground.places, running.name).dead
+    finally:
+        subprocess.run(["umount", "-l", str(ground.state)], check=True)
 
 
 def test_no_death_is_told_that_nobody_has_seen(ground: Ground) -> None:
