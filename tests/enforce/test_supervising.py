@@ -76,10 +76,33 @@ def test_a_latch_holds_its_name_and_its_workspace_until_it_is_reset(ground: Grou
     (ground.workspace.parent / "link").symlink_to(ground.workspace)
     with pytest.raises(launching.NotStarted, match="offswitch reset agent"):
         ground.start("true", name="third", workspace=str(ground.workspace.parent / "link"))
+    beside, inside = ground.workspace.parent / "workspace-2", ground.workspace / "inside/of/it"
+    for folder in (beside, inside):
+        folder.mkdir(parents=True)
+    with pytest.raises(launching.NotStarted, match=r"in which this workspace lies.*offswitch reset agent"):
+        ground.start("true", name="inner", workspace=str(inside))
+    moved = ground.workspace.rename(ground.workspace.parent / "moved")
+    with pytest.raises(launching.NotStarted, match=r"in which this workspace lies.*offswitch reset agent"):
+        ground.start("true", name="inner", workspace=str(moved / "inside/of/it"))
+    moved.rename(ground.workspace)
+    ground.start("true", name="beside", workspace=str(beside), detached=False).wait()
     latch.clear(ground.places, "agent")
     assert ground.latched() is None
     assert not ground.processes()
     ground.start("true", detached=False).wait()
+
+
+def test_a_latch_of_a_workspace_inside_holds_the_one_around_it(ground: Ground) -> None:
+    inside = ground.workspace / "inside"
+    inside.mkdir()
+    # Two agents may work in the same place at once, and so may they in each other's.
+    ground.start("sleep 900")
+    ground.start("sleep 900", name="inner", workspace=str(inside))
+    assert ground.status("inner")["state"] == ground.status()["state"] == "running"
+    assert ground.ask("inner", do="stop", order=None)["dead"]
+    with pytest.raises(launching.NotStarted, match=r"inside, which lies in this workspace.*reset inner"):
+        ground.start("true", name="outer")
+    assert stop(ground)["dead"]
 
 
 def test_nothing_starts_while_a_latch_cannot_be_read(ground: Ground) -> None:
@@ -93,7 +116,8 @@ def test_nothing_starts_while_a_latch_cannot_be_read(ground: Ground) -> None:
 def test_a_run_that_was_cut_short_is_latched_without_anyone_writing(ground: Ground) -> None:
     running = ground.up("")
     family = ground.family(running)
-    # The guard first, so that nobody is left who could write; the supervisor at once after it.
+    # Stopped, the supervisor does not see its guard go; nobody is left who could write.
+    os.kill(family["supervisor"], signal.SIGSTOP)
     os.kill(family["guard"], signal.SIGKILL)
     os.kill(family["supervisor"], signal.SIGKILL)
     eventually(lambda: not ground.processes())

@@ -115,7 +115,8 @@ def arm(places: Places, record: "dict[str, Any]") -> Latch:
             action asks for).
 
     Raises:
-        Refused: An agent of this name runs, or this name or workspace is latched, or a latch cannot be read.
+        Refused: An agent of this name runs, or this name, this workspace, one in it or one around it is latched, or a
+            latch cannot be read.
         OSError: It cannot be written.
     """
     name = record["name"]
@@ -139,11 +140,8 @@ def arm(places: Places, record: "dict[str, Any]") -> Latch:
                     f"the latch of {other} cannot be read, and may be this workspace's; "
                     f"clear it with: offswitch reset {other}"
                 )
-            place = (found["device"], found["inode"])
-            if found["workspace"] == record["workspace"] or place == (about.st_dev, about.st_ino):
-                raise Refused(
-                    f"in this workspace {other} {_why(found)}; clear it with: offswitch reset {other}"
-                )
+            if (lies := _overlap(record, found)) is not None:
+                raise Refused(f"{lies} {other} {_why(found)}; clear it with: offswitch reset {other}")
         if control.listens(places, name):
             # Its latch was taken away, and it is about to be stopped for that.
             raise Refused(f"{name} is running: stop it, or choose another --name")
@@ -264,6 +262,32 @@ def _complete(record: object) -> bool:
         and isinstance(record.get("trusted"), list)
         and isinstance(record.get("needed"), dict)
     )
+
+
+def _overlap(new: "dict[str, Any]", old: "dict[str, Any]") -> str | None:
+    """In which words the workspace of a latch is, holds or lies in that of a start; None if they are apart.
+
+    By the real paths, and by what lies there: a folder may have been moved, or be mounted in a second place.
+    """
+    ours, theirs = new["workspace"], old["workspace"]
+    our, their = ((one["device"], one["inode"]) for one in (new, old))
+    if ours == theirs or our == their:
+        return "in this workspace"
+    if ours.startswith(theirs + "/") or their in _folders(ours):
+        return f"in {theirs}, in which this workspace lies,"
+    if theirs.startswith(ours + "/") or our in _folders(theirs):
+        return f"in {theirs}, which lies in this workspace,"
+    return None
+
+
+def _folders(path: str) -> "set[tuple[int, int]]":
+    """Device and inode of every folder that holds a path, as far as it is there."""
+    found = set()
+    while (path := os.path.dirname(path)) != "/":
+        with suppress(OSError):
+            about = os.stat(path)
+            found.add((about.st_dev, about.st_ino))
+    return found
 
 
 def _why(record: "dict[str, Any] | None") -> str:
