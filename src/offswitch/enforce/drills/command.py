@@ -38,9 +38,11 @@ def main(argv: list[str]) -> int:
         from offswitch.enforce.drills import controls
 
         try:
-            return controls.drill_without(
-                given.without, given.sandbox[0] if given.sandbox else KINDS[0], given, _say
-            )
+            codes = [
+                controls.drill_without(given.without, kind, given, _say)
+                for kind in given.sandbox or [KINDS[0]]
+            ]
+            return 1 if 1 in codes else 0 if 0 in codes else _USAGE
         except kinds.NotHere as problem:
             _say(str(problem))
             return _USAGE
@@ -80,10 +82,12 @@ def _arguments(argv: list[str]) -> Any:
     )
     parser.add_argument(
         "--sandbox",
-        action="append",
+        nargs="+",
+        action="extend",
         choices=KINDS,
         default=[],
-        help="kind of sandbox; may be given again (default: bubblewrap)",
+        metavar="KIND",
+        help=f"kinds of sandbox, of {', '.join(KINDS)} (default: {KINDS[0]})",
     )
     parser.add_argument(
         "--runs", type=_positive, default=3, metavar="N", help="runs of each fault (default: 3)"

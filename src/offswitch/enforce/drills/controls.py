@@ -3,8 +3,12 @@
 The off-switch has no switch for any of this. A drilled supervisor is started from a program that first replaces one
 thing in its own memory; for a control of the operator's command, the stage runs a weaker command. Where two
 controls hold the same thing, both are taken away, and ``beside`` says which was the other.
+
+What is shown to an agent in place of what is hidden from it is the drilled off-switch's own, or is only opened and
+never written: a drill without a control is no danger to the host either.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 from offswitch.enforce.drills import kinds
 from offswitch.enforce.drills.directing import directing
 from offswitch.enforce.drills.faults import everything
+from offswitch.sandboxes.cells import KINDS
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Control:
         why: What their failure must say, so that they fail for the right reason.
         patch: Statements that take it away from a supervisor that is about to start.
         beside: The control that holds the same thing and is taken away with it, "" if there is none.
+        kinds: Kinds of sandbox in which the patch takes it away.
+        root: Whether it holds something only where root starts agents.
     """
 
     name: str
@@ -33,6 +40,8 @@ class Control:
     why: str
     patch: str
     beside: str = ""
+    kinds: tuple[str, ...] = KINDS[:1]
+    root: bool = False
 
 
 def _deaf_to(*reasons: str) -> str:
@@ -57,9 +66,32 @@ _cell.arguments = _fewer
 """
 
 
+def _with_option(before: tuple[str, str], option: str) -> str:
+    """bubblewrap is started with one more option, a list that may speak of the ``plan``, before another one."""
+    return f"""
+import os as _os
+from offswitch.sandboxes.cells import bubblewrap as _cell
+_full = _cell.arguments
+def _more(plan, *, bound):
+    given, before = _full(plan, bound=bound), {list(before)!r}
+    place = next(i for i in range(len(given)) if given[i:i + 2] == before)
+    return [*given[:place], *{option}, *given[place:]]
+_cell.arguments = _more
+"""
+
+
 _NO_SECCOMP = """
 from offswitch.sandboxes import seccomp as _seccomp
 _seccomp.apply = lambda: None
+"""
+_NO_USER_OF_ITS_OWN = """
+from offswitch.sandboxes import identity as _identity
+_identity.needed = lambda: False
+"""
+_BESIDE_USER = "root's agents are users that own nothing"
+_INIT = """
+from offswitch.sandboxes import system as _system
+_system._INIT = _system._INIT.replace({plain!r}, {weaker!r})
 """
 
 CONTROLS = [
@@ -72,6 +104,7 @@ CONTROLS = [
 from offswitch.enforce.supervisor import guard as _guard
 _guard.Guard._alone = lambda self, why: None
 """,
+        kinds=KINDS,
     ),
     Control(
         "heartbeat",
@@ -82,6 +115,7 @@ _guard.Guard._alone = lambda self, why: None
 from offswitch.enforce.supervisor import guard as _guard
 _guard.Guard._tick = lambda self: None
 """,
+        kinds=KINDS,
     ),
     Control(
         "watch-over-guard",
@@ -89,6 +123,7 @@ _guard.Guard._tick = lambda self: None
         ("guard-killed", "guard-stopped"),
         "outlived",
         _deaf_to("its guard"),
+        kinds=KINDS,
     ),
     Control(
         "watch-over-scribe",
@@ -96,6 +131,7 @@ _guard.Guard._tick = lambda self: None
         ("scribe-killed",),
         "outlived",
         _deaf_to("its scribe"),
+        kinds=KINDS,
     ),
     Control(
         "watch-over-proxy",
@@ -133,7 +169,8 @@ import time as _time
 from offswitch.enforce.supervisor import killing as _killing
 _killing.Killer.kill = lambda self: _time.monotonic_ns()
 """,
-        beside="each of the two holds alone, and the tests of the supervisor show it; here both are taken away",
+        beside="each of the two; that each holds alone is shown by tests, not here",
+        kinds=KINDS,
     ),
     Control(
         "second-observer",
@@ -160,6 +197,7 @@ def _later(places, record):
     return one
 _latch.arm = _later
 """,
+        kinds=KINDS,
     ),
     Control(
         "latch-check",
@@ -170,6 +208,7 @@ _latch.arm = _later
 from offswitch.enforce import latch as _latch
 _latch.read = lambda places: []
 """,
+        kinds=KINDS,
     ),
     Control(
         "lease",
@@ -181,6 +220,7 @@ from offswitch.enforce.supervisor import guard as _guard, main as _main
 _main.boottime = _guard.boottime = lambda: 0.0
 """,
         beside="the supervisor and the guard hold it, each by itself",
+        kinds=KINDS,
     ),
     Control(
         "clock-of-leases",
@@ -193,6 +233,7 @@ from offswitch.enforce.supervisor import guard as _guard, main as _main
 _main.boottime = _guard.boottime = lambda: _time.time()
 """,
         beside="the supervisor and the guard hold it, each by itself",
+        kinds=KINDS,
     ),
     Control(
         "hang-up",
@@ -203,6 +244,7 @@ _main.boottime = _guard.boottime = lambda: _time.time()
 from offswitch.enforce.supervisor import main as _main
 _main.Supervisor._hear_starter = lambda self: self._loop.forget(self._starter.fileno())
 """,
+        kinds=KINDS,
     ),
     Control(
         "state-watch",
@@ -213,6 +255,7 @@ _main.Supervisor._hear_starter = lambda self: self._loop.forget(self._starter.fi
 from offswitch.enforce.supervisor import scribe as _scribe
 _scribe.Scribe._look = lambda self: ""
 """,
+        kinds=KINDS,
     ),
     Control(
         "orphans",
@@ -227,7 +270,7 @@ _kernel.adopt_orphans = lambda: None
     Control(
         "system-calls",
         "a seccomp filter",
-        ("io-uring", "keyrings", "privileges", "kernel"),
+        ("io-uring", "keyrings", "privileges", "kernel", "terminal-input"),
         "reached",
         _NO_SECCOMP,
     ),
@@ -246,7 +289,7 @@ _kernel.leave_keyrings = lambda: None
     Control(
         "tracing",
         "Landlock keeps the agent from tracing what is not below it",
-        ("process-memory",),
+        ("process-memory", "ptrace"),
         "reached",
         """
 from offswitch.sandboxes import kernel as _kernel
@@ -264,12 +307,10 @@ _kernel.guard_outer_processes = lambda: False
     Control(
         "user-of-its-own",
         "root's agents are host users that own nothing",
-        ("every-pid",),
-        "the host's root",
-        """
-from offswitch.sandboxes import identity as _identity
-_identity.needed = lambda: False
-""",
+        ("every-pid", "system-settings"),
+        "the host's root|/proc/sys/",
+        _NO_USER_OF_ITS_OWN,
+        root=True,
     ),
     Control(
         "owners-in-the-workspace",
@@ -285,6 +326,7 @@ def _plain(path, disk, shown, *, read_only=False):
     return _kernel.clone_mount(place)
 _workspace.idmapped = _plain
 """,
+        root=True,
     ),
     Control(
         "read-only-root",
@@ -292,6 +334,136 @@ _workspace.idmapped = _plain
         ("mounts",),
         "reached",
         _without_option("--remount-ro", "/"),
+    ),
+    Control(
+        "view",
+        "of the host's files only the system's, and those that are named, are in view",
+        ("state-files", "control-socket"),
+        "is there|/control",
+        _NO_USER_OF_ITS_OWN
+        + _with_option(("--remount-ro", "/"), '["--bind", *[_os.path.dirname(plan["scratch"])] * 2]'),
+        beside=_BESIDE_USER,
+    ),
+    Control(
+        "control-groups",
+        "the file system of control groups is not in view",
+        ("cgroup",),
+        "reached /sys/fs/cgroup",
+        _NO_USER_OF_ITS_OWN
+        + _with_option(("--remount-ro", "/"), '["--bind", "/sys/fs/cgroup", "/sys/fs/cgroup"]'),
+        beside=_BESIDE_USER,
+        root=True,
+    ),
+    Control(
+        "few-devices",
+        "of the host's devices there are those that every program needs, and no other",
+        ("system-settings",),
+        "/dev/kmsg",
+        _NO_USER_OF_ITS_OWN
+        + _with_option(("--remount-ro", "/dev"), '["--dev-bind", "/dev/kmsg", "/dev/kmsg"]'),
+        beside=_BESIDE_USER,
+        root=True,
+    ),
+    Control(
+        "devices-in-the-workspace",
+        "no device can be opened in the workspace",
+        ("devices",),
+        "the device in its workspace",
+        """
+from offswitch.sandboxes import kernel as _kernel
+_kernel._MOUNT_ATTR_NODEV = 0
+""",
+        root=True,
+    ),
+    Control(
+        "links",
+        "what enters the workspace from outside follows no symbolic link",
+        ("symlinks",),
+        "through a link",
+        """
+import os as _os
+from offswitch.sandboxes import kernel as _kernel
+_kernel.open_straight = lambda path, flags, within=None: _os.open(path, flags | _os.O_CLOEXEC, dir_fd=within)
+""",
+    ),
+    Control(
+        "programs-of-the-workspace",
+        "a program that the agent may have written is started by the sandbox's shell, never by the cell",
+        ("interpreter",),
+        "the host's own interpreter|ended before it was up",
+        """
+from offswitch.sandboxes import entering as _entering
+_entering.TRUSTED = ("/",)
+""",
+    ),
+    Control(
+        "hard-limits",
+        "the agent cannot lift its own limits",
+        ("limits",),
+        "beyond its bound",
+        """
+import resource as _resource
+_set = _resource.setrlimit
+_resource.setrlimit = lambda which, both: _set(which, (both[0], _resource.getrlimit(which)[1]))
+""",
+    ),
+    Control(
+        "environment",
+        "of the host's variables those that are named come in, and no other",
+        ("secrets",),
+        "reached the secret in|reached the variable",
+        "",
+    ),
+    Control(
+        "deaf-init",
+        "the sandbox's init heeds no signal but TERM",
+        ("signals-to-init",),
+        "ended before it was up|an end of the off-switch",
+        _INIT.format(plain="trap '' HUP", weaker="trap 'exit 97' HUP"),
+    ),
+    Control(
+        "init-ends-all",
+        "the sandbox's init ends at TERM, and everything in it with the init",
+        ("ends-init",),
+        "outlived",
+        _INIT.format(plain="' TERM", weaker="' USR1"),
+    ),
+    Control(
+        "account",
+        "the agent's output goes into no file but its own",
+        ("forged-lines",),
+        "the account says what the agent wrote",
+        """
+import os as _os
+from offswitch.enforce.supervisor import scribe as _scribe
+_keep = _scribe.Scribe._keep
+_scribe.Scribe._keep = lambda self, data: (_os.write(self._account, data), _keep(self, data))[1]
+""",
+        kinds=KINDS,
+    ),
+    Control(
+        "signatures",
+        "an order that lets an agent go on is signed by a key that counts",
+        ("forged-orders",),
+        "by a stranger was obeyed",
+        """
+import base64 as _base64
+from offswitch.trust import dsse as _dsse
+_dsse.verify = lambda envelope, kind, trusted, *, most: (_base64.b64decode(envelope["payload"]), frozenset(trusted))
+""",
+        kinds=KINDS,
+    ),
+    Control(
+        "orders-once",
+        "an order is obeyed once",
+        ("forged-orders",),
+        "again was obeyed",
+        """
+from offswitch.trust import orders as _orders
+_check = _orders.check
+_orders.check = lambda envelope, **given: _check(envelope, **{**given, "counters": {}})
+""",
+        kinds=KINDS,
     ),
     Control(
         "network-namespace",
@@ -365,6 +537,12 @@ def drill_without(name: str, kind: str, given: Any, say: Callable[[str], None]) 
     control = find(name)
     if control is None:
         say(f"there is no control {name}: see offswitch drill --list")
+        return 2
+    if kind not in control.kinds:
+        say(f"without {name}: skipped (it is taken away in {', '.join(control.kinds)} only)")
+        return 2
+    if control.root and os.geteuid() != 0:
+        say(f"without {name}: skipped (it holds something only where root starts agents)")
         return 2
     faults = {fault.name: fault for fault in everything()}
     failed, held = 0, 0

@@ -110,7 +110,7 @@ def _out_of_processes(stage: Stage) -> None:
 
 
 def _disk_full(stage: Stage) -> None:
-    """One small disk holds state and workspace, and is full."""
+    """The workspace lies on a small disk of its own, and that is full."""
     private.small_disk(str(stage.workspace), 8 << 20)
     stage.start("writes")
     private.fill(str(stage.workspace))

@@ -35,8 +35,7 @@ def _loses(
 
 
 def _is_latched(stage: Stage) -> None:
-    if not stage.latched():
-        raise Failed("it is dead, and not latched")
+    stage.eventually(stage.latched, 5, "it is dead, and not latched")
 
 
 def _as_it_starts(part: str) -> "Callable[[Stage], None]":
@@ -141,6 +140,7 @@ def _removed(what: Callable[[Stage], str]) -> "Callable[[Stage], None]":
         time.sleep(stage.random.uniform(0, 1.2))
         place = Path(what(stage))
         stage.strike(lambda: shutil.rmtree(place) if place.is_dir() else place.unlink())
+        _is_latched(stage)
 
     return stage_it
 
@@ -169,6 +169,7 @@ def _key_is_unreadable(stage: Stage) -> None:
     stage.start("keeps_going")
     key = Path(stage.places.keys, "host.pem")
     stage.strike(lambda: os.replace(key, str(key) + ".gone"))
+    _is_latched(stage)
 
 
 def _policy_is_malformed(stage: Stage) -> None:

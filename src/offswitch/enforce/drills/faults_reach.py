@@ -1,6 +1,7 @@
 """Attacks on the kill path, tried from inside: each must reach nothing, and the order must end it all the same."""
 
 import hashlib
+import itertools
 import json
 import os
 import socket
@@ -13,9 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from offswitch.enforce import control
+from offswitch.enforce import control, latch, launching
+from offswitch.enforce.drills import private
 from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
 from offswitch.enforce.drills.staging import NAME, Stage, groups_of, state
+from offswitch.sandboxes.cgroups import HEADROOM
+from offswitch.trust import keys, orders
 
 _CAP_SYS_RESOURCE = 24
 _HOSTS = ("state_files", "control_socket", "network", "abstract_sockets", "secrets", "git_hooks")
@@ -25,9 +29,20 @@ _INIT = ("process_memory", "traces_init")
 """Attacks on other processes, of which a container's own init is one."""
 
 
+_PIDS = 128
+_POLYGLOT = """#!/proc/self/exe
+''':'
+exec /usr/bin/python3 -I -S /workspace/inside.py interpreter
+'''
+# A shell has gone by now. Who reads on is Python, and whose Python it is cannot be asked: ours was never started.
+import os, time
+os.write(1, b'\\n{"drill": {"reached": "the host\\'s own interpreter"}}\\n{"drill": {"up": true}}\\n')
+time.sleep(600)
+"""
+
+
 def attack(stage: Stage, act: str, **changed: Any) -> None:
     """Let an agent try something, and check from its own words and from outside that it reached nothing."""
-    os.environ["DRILL_SECRET"] = "drilled-secret-4711"
     targets = [stage.places.agent(NAME), stage.places.keys, stage.places.latches, stage.places.logs(NAME)]
     environment = {
         "TARGETS": json.dumps(targets),
@@ -54,7 +69,10 @@ def attack(stage: Stage, act: str, **changed: Any) -> None:
         stage.notes["reached_of_its_own_init"] = own
         found = [one for one in found if one not in own]
     stage.notes["tried"] = act
-    touched = _touched(stage, owner)
+    try:
+        touched = _touched(stage, owner)
+    except (control.NotRunning, control.Lost):
+        raise Failed("it reached an end of the off-switch before the order") from None
     stage.order()
     if found or touched:
         raise Failed("it reached " + "; ".join([*found, *touched][:5]))
@@ -187,7 +205,12 @@ def _forged(stage: Stage) -> None:
         "the account does not tell of the death",
     )
     for line in _account(stage):
-        if json.loads(line)["event"] not in ("started", "stop", "dead"):
+        try:
+            known = json.loads(line)["event"] in ("started", "stop", "dead")
+        except (ValueError, KeyError, TypeError):
+            known = False
+        # Its own "dead" tells of nothing.
+        if not known or line == '{"event": "dead"}':
             raise Failed(f"the account says what the agent wrote: {line[:200]}")
 
 
@@ -195,6 +218,114 @@ def _account(stage: Stage) -> list[str]:
     with suppress(OSError):
         return Path(stage.places.logs(NAME), "account.jsonl").read_text().splitlines()
     return []
+
+
+def _secrets(stage: Stage) -> None:
+    os.environ["DRILL_SECRET"] = "drilled-secret-4711"
+    attack(stage, "secrets", environment=dict(os.environ) if stage.without == "environment" else {})
+
+
+def _terminal(stage: Stage) -> None:
+    setting = Path("/proc/sys/dev/tty/legacy_tiocsti")
+    if stage.without and setting.exists() and setting.read_text().strip() == "0":
+        raise CannotStage("this host's kernel itself refuses TIOCSTI")
+    attack(stage, "types_into_the_terminal", terminal=True)
+
+
+def _limits(stage: Stage) -> None:
+    bounds = {"NPROC": _PIDS + 2 + HEADROOM, "NOFILE": 65_536} if stage.kind == "bubblewrap" else {}
+    attack(stage, "limits", pids=_PIDS, environment={"BOUNDS": json.dumps(bounds)})
+
+
+def _devices(stage: Stage) -> None:
+    """Also one that lies in the workspace already, as where a root file system is built: /dev/zero, by another name."""
+    if os.geteuid() == 0 and stage.kind != "microvm":
+        private.with_devices(str(stage.workspace))
+        node = stage.workspace / "device"
+        try:
+            os.mknod(node, stat.S_IFCHR, os.makedev(1, 5))
+            node.chmod(0o666)
+        except OSError:
+            if stage.without:
+                raise CannotStage("no device can be made here") from None
+    attack(stage, "devices")
+
+
+def _interpreter(stage: Stage) -> None:
+    """Its program is a script whose interpreter is whoever starts it: that must be nobody who came from outside."""
+    if stage.kind != "bubblewrap":
+        # An engine starts the program there, and a machine of its own.
+        attack(stage, "interpreter")
+        return
+    program = stage.workspace / "mine"
+    program.write_text(_POLYGLOT)
+    program.chmod(0o755)
+    attack(stage, "interpreter", argv=["/workspace/mine"])
+
+
+def _links(stage: Stage) -> None:
+    """Links that one agent leaves are met by the off-switch when it takes it out, and when it starts the next there."""
+    outside = stage.folder / "outside"
+    (outside / "shown").mkdir(parents=True)
+    (outside / "hidden").touch()
+    for place, mode in ((stage.folder, 0o711), (outside, 0o777)):
+        place.chmod(mode)
+    environment = {"OUTSIDE": str(outside), "HIDDEN": str(outside / "hidden")}
+    attack(stage, "symlinks", environment=environment)
+    stage.eventually(lambda: not stage.parts(), 20, "the off-switch did not end")
+    latch.clear(stage.places, NAME)
+    # With a folder of its own in it, what the link names is there inside as well.
+    read = [] if stage.kind == "microvm" else [*stage.options.get("read", []), str(outside / "shown")]
+    plan = stage.plan("looks_for_what_a_link_led_to", environment=environment, read=read)
+    try:
+        launching.launch(plan, stage.places, tether=False)
+    except launching.NotStarted as refused:
+        if "symbolic link" not in refused.line:
+            raise Failed(f"it was refused for another reason: {refused.line}") from None
+    else:
+        stage.await_up()
+        stage.learn()
+        stage.order()
+        if any("reached" in one for one in stage.said()):
+            raise Failed(f"it reached {outside} through a link")
+    if sorted(os.listdir(outside)) != ["hidden", "shown"]:
+        raise Failed(f"something was written through a link: {os.listdir(outside)}")
+
+
+def _forged_orders(stage: Stage) -> None:
+    """Orders that would let it go on: by a stranger, too old, for another, changed, and a good one a second time."""
+    operator, stranger = (keys.PrivateKey(os.urandom(32)) for _ in range(2))
+    own = operator.public.id
+    stage.start("keeps_going", trusted=[own], own=[own], loosening=[own])
+    with control.connect(stage.places, NAME) as line:
+        status = control.ask(line, {"do": "status"}, 10.0)["status"]
+        now = time.time_ns() // 1_000_000
+
+        def renew(key: keys.PrivateKey, what: str, refused: str, **changed: Any) -> dict[str, Any]:
+            given = {"agent": NAME, "run": status["run"], "issued": now, "expires": now + 60_000, **changed}
+            given.setdefault("counter", next(count))
+            envelope = orders.Order(action="renew", lease_s=3600, **given).sign([key])
+            ask(envelope, what, refused)
+            return envelope
+
+        def ask(envelope: dict[str, Any], what: str, refused: str) -> None:
+            answer = control.ask(line, {"do": "renew", "order": envelope}, 10.0)
+            if answer["ok"] and refused:
+                raise Failed(f"an order {what} was obeyed")
+            if answer.get("refused", "") != refused:
+                raise Failed(f"an order {what} was answered with {answer}")
+
+        count = itertools.count(1)
+        renew(stranger, "by a stranger", "signature")
+        renew(operator, "that is old", "expired", issued=now - 120_000, expires=now - 60_000)
+        renew(operator, "for another agent", "other-agent", agent="another")
+        renew(operator, "for another run", "other-agent", run="0" * 32)
+        good = renew(operator, "that is good", "")
+        ask(good, "given again", "replayed")
+        payload = good["payload"]
+        good["payload"] = payload[:-8] + ("AAAA" if payload[-8:-4] != "AAAA" else "BBBB") + payload[-4:]
+        ask(good, "that was changed", "signature")
+    stage.order()
 
 
 def _ends_init(stage: Stage) -> None:
@@ -236,10 +367,15 @@ FAULTS = [
     _one("kernel", "bpf, perf, userfaultfd, handles of files, odd socket families", "kernel_reach"),
     Fault("abstract-sockets", "reach", "abstract sockets of the host, offswitch's own among them", _sockets),
     Fault("network", "reach", "the network, the host's own services", _network),
-    _one("limits", "its own limits, priority and oom score", "limits"),
+    Fault("limits", "reach", "its own limits, priority and oom score", _limits),
     _one("open-files", "files that it inherited", "open_files"),
-    _one("secrets", "secrets in the environment, on command lines, in the host's files", "secrets"),
-    _one("symlinks", "links out of the workspace, for others to follow", "symlinks"),
+    Fault("secrets", "reach", "secrets in the environment, on command lines, in the host's files", _secrets),
+    Fault(
+        "symlinks",
+        "reach",
+        "links out of the workspace, which the off-switch meets at the next start",
+        _links,
+    ),
     Fault("git-hooks", "reach", ".git/hooks and .git/config, which the host obeys", _git),
     Fault(
         "operator-in-workspace",
@@ -247,8 +383,14 @@ FAULTS = [
         "programs and modules in the folder where offswitch stop is run",
         _operator,
     ),
-    _one("terminal-input", "the operator's keyboard, by TIOCSTI", "types_into_the_terminal", terminal=True),
+    Fault("terminal-input", "reach", "the operator's keyboard, by TIOCSTI", _terminal),
     Fault("forged-lines", "reach", "the account, by lines that look like the off-switch's own", _forged),
-    _one("devices", "devices, by nodes of its own", "devices"),
-    _one("interpreter", "the host's interpreter and libraries", "interpreter"),
+    Fault(
+        "forged-orders",
+        "reach",
+        "orders that no operator gave: forged, old, changed, given again",
+        _forged_orders,
+    ),
+    Fault("devices", "reach", "devices, by nodes of its own and by one in its workspace", _devices),
+    Fault("interpreter", "reach", "the host's interpreter and libraries", _interpreter),
 ]

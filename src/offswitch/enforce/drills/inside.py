@@ -944,6 +944,13 @@ def limits():
                 reached("a higher limit " + which)
             except (OSError, ValueError):
                 pass
+    for which, told in json.loads(os.environ.get("BOUNDS", "{}")).items():
+        number = getattr(resource, "RLIMIT_" + which)
+        try:
+            resource.setrlimit(number, (told + 1, resource.getrlimit(number)[1]))
+            reached("a limit %s beyond its bound" % which)
+        except (OSError, ValueError):
+            pass
     for value in ("-1000", "-1", "0") if os.environ.get("OOM") else ("-1000", "-1"):
         try:
             before = int(open("/proc/self/oom_score_adj").read())
@@ -1034,6 +1041,17 @@ def symlinks():
             os.symlink("/etc/passwd", HERE + "/" + name)
         except OSError:
             pass
+    # What the off-switch itself looks for, and mounts, when the next agent is started here.
+    os.mkdir(HERE + "/.git")
+    with open(HERE + "/.git/HEAD", "w") as file:
+        file.write("ref: refs/heads/main\n")
+    os.symlink(os.environ["OUTSIDE"], HERE + "/.git/hooks")
+
+
+def looks_for_what_a_link_led_to():
+    """The next agent, in a workspace with links that the last one left."""
+    if os.path.lexists(os.environ["HIDDEN"]):
+        reached(os.environ["HIDDEN"] + ", through a link")
 
 
 def git_hooks():
@@ -1123,6 +1141,11 @@ def control_socket():
 
 
 def devices():
+    try:
+        os.close(os.open(HERE + "/device", os.O_RDWR))
+        reached("the device in its workspace")
+    except OSError:
+        pass
     for name, kind, number in (
         ("mem", 0o020666, (1, 1)),
         ("vda", 0o060666, (254, 0)),
@@ -1139,21 +1162,7 @@ def devices():
 
 
 def interpreter():
-    """A script whose interpreter is whoever starts it; a library that whoever starts it would load."""
-    path = HERE + "/mine"
-    with open(path, "w") as file:
-        file.write("#!/proc/self/exe\nprint('run by another')\n")
-    os.chmod(path, 0o755)
-    pid = os.fork()
-    if pid == 0:
-        null = os.open(HERE + "/said", os.O_RDWR | os.O_CREAT, 0o600)
-        for number in (1, 2):
-            os.dup2(null, number)
-        try:
-            os.execv(path, [path])
-        finally:
-            os._exit(1)
-    os.waitpid(pid, 0)
+    """Programs that others run. What it leaves as its own program, and is started by, is the drill's to write."""
     for place in (
         "/usr/bin/python3",
         "/bin/sh",
@@ -1182,7 +1191,7 @@ def ends_init():
 ATTACKS = (
     state_files, cgroup, every_pid, kills_init, process_memory, traces_init, system_settings, namespaces, mounts, privileges, keyrings,
     io_uring, kernel_reach, abstract_sockets, network, limits, open_files, secrets, symlinks, git_hooks, traps_operators,
-    types_into_the_terminal, forges_lines, control_socket, devices, interpreter,
+    types_into_the_terminal, forges_lines, control_socket, devices, interpreter, looks_for_what_a_link_led_to,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from offswitch.enforce.drills.faults import CannotStage
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _NEW_MOUNTS, _NEW_NETWORK, _NEW_TIME = 0x00020000, 0x40000000, 0x80
-_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 32, 0x1000, 0x4000, 1 << 18
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -45,6 +45,13 @@ def small_disk(place: str, size: int) -> None:
     """Mount a file system of ``size`` bytes, in memory, at an existing folder; after ``own_mounts``."""
     flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
     _checked(_libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", flags, b"mode=0700,size=%d" % size))
+
+
+def with_devices(place: str) -> None:
+    """Have device nodes in a folder work, whatever it is mounted with; after ``own_mounts``."""
+    _checked(_libc.mount(os.fsencode(place), os.fsencode(place), None, ctypes.c_ulong(_MS_BIND), None))
+    flags = ctypes.c_ulong(_MS_REMOUNT | _MS_BIND)
+    _checked(_libc.mount(None, os.fsencode(place), None, flags, None))
 
 
 def unmount(place: str) -> None:

@@ -115,11 +115,12 @@ class Stage:
             )
         except launching.NotStarted as problem:
             raise CannotStage(f"the agent was not started: {problem.line}") from None
-        self._await_up()
+        self.await_up()
         self.learn()
         return self.running
 
-    def _await_up(self) -> None:
+    def await_up(self) -> None:
+        """Wait until an agent that was started says that it is up to what it does."""
         end = time.monotonic() + _UP
         while not any("up" in one for one in self.said()):
             if not self.parts().get("supervisor"):
