@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.enforce.conftest import Ground, alive, eventually, opened
 
-from offswitch.enforce import control, latch, launching
+from offswitch.enforce import control, latch, launching, ordering
 
 STUBBORN = "trap '' TERM INT HUP QUIT; for i in 1 2 3; do setsid bash -c 'trap \"\" TERM; sleep 900' & done"
 
@@ -262,6 +262,45 @@ def test_category_0_overtakes_category_1(ground: Ground) -> None:
         eventually(lambda: ground.status()["state"] == "stopping")
         assert stop(ground)["dead"]
         assert control.receive(line, 10)[0]["dead"]
+
+
+def test_an_order_of_an_earlier_run_is_refused_and_the_owner_still_stops(ground: Ground) -> None:
+    keys = own(ground)
+    first = ground.up("true", **keys)
+    order = ordering.sign(ground.places, "stop", "agent")
+    assert ground.ask(do="stop", order=order)["dead"]
+    eventually(lambda: not alive(first.supervisor))
+    latch.clear(ground.places, "agent")
+    ground.up("true", **keys)
+    answer = ground.ask(do="stop", order=order)
+    assert (answer["ok"], answer["refused"]) == (False, "earlier-run")
+    assert ground.status()["state"] == "running"
+    eventually(lambda: refusals(ground) == ["earlier-run"])
+    assert ground.ask(do="stop", order=ordering.sign(ground.places, "stop", "agent"))["dead"]
+
+
+def test_an_order_is_obeyed_once_and_its_refusal_is_written_down(ground: Ground) -> None:
+    ground.up("true", **own(ground))
+    order = ordering.sign(ground.places, "hold", "agent")
+    first = ground.ask(do="hold", order=order)
+    # Without a control group of version 2 it was good all the same, and is not good twice.
+    assert first["ok"] or first["refused"] == "impossible"
+    before = refusals(ground)
+    answer = ground.ask(do="hold", order=order)
+    assert (answer["ok"], answer["refused"]) == (False, "replayed")
+    eventually(lambda: refusals(ground) == [*before, "replayed"])
+    assert stop(ground)["dead"]
+
+
+def own(ground: Ground) -> dict[str, list[str]]:
+    """Of a plan: that the operator's own key is trusted."""
+    key = ordering.own_key(ground.places)
+    return {"trusted": [key], "own": [key], "loosening": [key]}
+
+
+def refusals(ground: Ground) -> list[str]:
+    """The codes of the orders that the account says were refused."""
+    return [one["code"] for one in ground.account() if one["event"] == "refused order"]
 
 
 def test_a_supervisor_uses_little_memory(ground: Ground) -> None:

@@ -163,6 +163,22 @@ def test_an_order_that_tightens_may_be_for_any_run(action: str) -> None:
     assert obey(order(action=action, run="").sign([ALICE]))
 
 
+@pytest.mark.parametrize("action", ["stop", "hold"])
+def test_an_order_from_before_the_run_is_for_an_earlier_one(action: str) -> None:
+    def given(run: str, issued: int) -> Order:
+        return check(
+            order(action=action, run=run, issued=issued).sign([ALICE]),
+            agent="ci", run="r1", trusted=TRUSTED, now_ms=NOW, counters={}, since_ms=NOW - 5000,
+        )  # fmt: skip
+
+    with pytest.raises(Refused, match="began") as error:
+        given("", NOW - 5001)
+    assert error.value.code == "earlier-run"
+    assert given("", NOW - 5000).run == ""
+    # The run has no name before it begins, so what names it is no earlier order, whatever a clock says.
+    assert given("r1", NOW - 9000).run == "r1"
+
+
 def test_an_order_expires() -> None:
     envelope = order(expires=NOW + 1000).sign([ALICE])
     assert refused(envelope, now=NOW + 1000) == "expired"

@@ -1,7 +1,8 @@
 """Stop orders, and the other orders that an agent's supervisor obeys: signed, expiring, never obeyed twice.
 
 A refused order changes nothing. An order that loosens (release, renew, reset, policy) has to name the run that it is
-for, so that an old one is worth nothing in a later run; one that only tightens may leave it open.
+for, so that an old one is worth nothing in a later run; one that only tightens may leave it open, and is then for
+the runs that go on when it is issued.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -45,8 +46,8 @@ class Refused(Exception):
     """An order that is not obeyed.
 
     Attributes:
-        code: ``malformed``, ``signature``, ``too-few-keys``, ``other-agent``, ``expired``, ``not-yet-valid`` or
-            ``replayed``.
+        code: ``malformed``, ``signature``, ``too-few-keys``, ``other-agent``, ``earlier-run``, ``expired``,
+            ``not-yet-valid`` or ``replayed``.
         line: Why, in one line of printable text.
     """
 
@@ -156,6 +157,7 @@ def check(
     now_ms: int,
     counters: MutableMapping[str, int],
     needed: int = 1,
+    since_ms: int | None = None,
 ) -> Order:
     """The order in an envelope, if it is to be obeyed.
 
@@ -170,6 +172,8 @@ def check(
             digest with the time of expiry: of an order with more signatures than needed, each part would else be
             good once more.
         needed: How many keys have to agree. To stop, one always is enough.
+        since_ms: When the run began, by the wall clock as it goes now; None for no matter. What was issued before, and
+            names no run, was for an earlier one.
 
     Raises:
         Refused: It is not to be obeyed.
@@ -192,6 +196,8 @@ def check(
         raise Refused("other-agent", f"the order is for the agent {order.agent!r}, not for {agent!r}")
     if order.run not in ("", run):
         raise Refused("other-agent", f"the order is for the run {order.run!r} of {agent!r}, not for {run!r}")
+    if not order.run and since_ms is not None and order.issued < since_ms:
+        raise Refused("earlier-run", "the order was issued before this run began: sign a new one")
     least = 1 if order.action == "stop" else needed
     if len(signed) < least:
         raise Refused(

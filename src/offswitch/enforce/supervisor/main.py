@@ -67,7 +67,7 @@ class Supervisor:
         self._killer = parts.killer
         self._starter: socket.socket | None = starter
         self._loop = Loop(self._tick)
-        self._operators = Operators(self._loop, parts.control, self, parts.trusted)
+        self._operators = Operators(self._loop, parts.control, self, parts.trusted, parts.began)
         self._since = time.time_ns() // 1_000_000
         self._lease = boottime() + plan["lease_s"]
         self._held = False

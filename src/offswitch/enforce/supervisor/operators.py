@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from offswitch.enforce.policy_change import looser
-from offswitch.enforce.supervisor.loop import Loop
+from offswitch.enforce.supervisor.loop import Loop, boottime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +37,16 @@ class Operators:
         control: The listening socket.
         supervisor: What acts.
         trusted: Public keys by their ids.
+        began: When the run began, by the clock of leases.
     """
 
     def __init__(
-        self, loop: Loop, control: socket.socket, supervisor: "Supervisor", trusted: "dict[str, Any]"
+        self,
+        loop: Loop,
+        control: socket.socket,
+        supervisor: "Supervisor",
+        trusted: "dict[str, Any]",
+        began: float,
     ) -> None:
         from offswitch.trust import canonical, keys, orders
 
@@ -49,6 +55,7 @@ class Operators:
         self._control = control
         self._supervisor = supervisor
         self._trusted = trusted
+        self._began = began
         self._counters: dict[str, int] = {}
         self._clients: dict[int, socket.socket] = {}
         self._stoppers: list[tuple[socket.socket, bool]] = []
@@ -244,12 +251,13 @@ class Operators:
     def _check(
         self, client: socket.socket, envelope: object, action: str, needed: int | None = None
     ) -> "Any":
-        plan = self._supervisor.plan
+        plan, now_ms = self._supervisor.plan, time.time_ns() // 1_000_000
         try:
             order = self._orders.check(
                 envelope, agent=plan["name"], run=plan["run"], trusted=self._who(action),
-                now_ms=time.time_ns() // 1_000_000, counters=self._counters,
-                needed=needed or plan["needed"].get(action, 1),
+                now_ms=now_ms, counters=self._counters, needed=needed or plan["needed"].get(action, 1),
+                # By its age, not by the wall clock at the start: a clock set back since makes no order an old one.
+                since_ms=now_ms - int((boottime() - self._began) * 1000),
             )  # fmt: skip
             if order.action != action:
                 raise self._orders.Refused("malformed", f"the order is to {order.action}, not to {action}")

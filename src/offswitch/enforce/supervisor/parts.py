@@ -19,7 +19,7 @@ from offswitch.enforce.places import Places, Unusable, make, remove
 from offswitch.enforce.supervisor import guard, scribe
 from offswitch.enforce.supervisor.guard import load_trust
 from offswitch.enforce.supervisor.killing import Killer
-from offswitch.enforce.supervisor.loop import TICK
+from offswitch.enforce.supervisor.loop import TICK, boottime
 from offswitch.sandboxes import kernel, wire
 from offswitch.sandboxes.cells import KINDS
 from offswitch.sandboxes.cgroups import Cgroups, Group
@@ -58,6 +58,7 @@ class Parts:
         client: Stream socket for the scribe, in the foreground.
 
     Attributes:
+        began: When the run began, by the clock of leases.
         killer: What kills.
         control: The listening control socket.
         guard: Socket to the guard; None once that is lost. Likewise ``scribe``.
@@ -83,6 +84,7 @@ class Parts:
         self._parting: tuple[socket.socket, bytes] | None = None
         self._control: socket.socket | None = None
         self._cleared = False
+        self.began = boottime()
         self.killer = Killer(None)
         self.guard: socket.socket | None = None
         self.scribe: socket.socket | None = None
