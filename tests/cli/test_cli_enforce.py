@@ -720,6 +720,8 @@ def test_two_of_three_keys_reset(desk: Desk, tmp_path: Path) -> None:
     order = tmp_path / "order.json"
     assert desk("reset", "shared", "--key", paths[0], "--out", order).code == 0
     assert "too-few-keys" in desk("send", order).refused()
+    account = desk("logs", "shared", "--account").out
+    assert re.search(r"  refused order  .*too-few-keys", account), account
     assert "already" in desk("sign", order, "--key", paths[0]).refused()
     shown = desk("sign", order, "--show")
     assert (shown.code, "reset shared" in shown.out, ids[0] in shown.out, ids[1] in shown.out) == (

@@ -256,6 +256,8 @@ def write(path: str, content: bytes) -> None:
 def reset(places: "Places", name: str, envelope: "Mapping[str, Any]") -> None:
     """Clear a latch, if the order is good. It starts nothing.
 
+    A refusal is put into the agent's account, as its supervisor would.
+
     Args:
         places: Where latches lie.
         name: The agent's name.
@@ -287,23 +289,22 @@ def reset(places: "Places", name: str, envelope: "Mapping[str, Any]") -> None:
         order = orders.check(
             envelope, agent=name, run=run, trusted=trusted, now_ms=now, counters={}, needed=needed
         )
+        if order.action != "reset":
+            raise orders.Refused("malformed", f"the order is to {order.action}, not to reset: sign another")
     except orders.Refused as error:
+        _note(places, name, "refused order", code=error.code, why=error.line)
         raise latch.Refused(f"the order is refused ({error.code}): {error.line}") from None
-    if order.action != "reset":
-        raise latch.Refused(f"the order says to {order.action}, not to reset: sign another")
     latch.clear(places, name)
-    _note(places, name, order.keys, order.reason)
+    _note(places, name, "reset", keys=list(order.keys), reason=order.reason)
 
 
 UNREAD = "unread"
 """Stands for the id of the run whose latch cannot be read."""
 
 
-def _note(places: "Places", name: str, keys: Sequence[str], reason: str) -> None:
-    """Put the reset into the agent's account; what is cleared stays cleared if that cannot be written."""
-    line = json.dumps(
-        {"at": time.time_ns() // 1_000_000, "event": "reset", "keys": list(keys), "reason": reason}
-    )
+def _note(places: "Places", name: str, event: str, **facts: object) -> None:
+    """Put something into the agent's account; what is cleared stays cleared if that cannot be written."""
+    line = json.dumps({"at": time.time_ns() // 1_000_000, "event": event, **facts})
     try:
         path = f"{places.logs(name)}/account.jsonl"
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
