@@ -10,10 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from offswitch.enforce import control, latch, launching, places
 from offswitch.sandboxes import preflight
+from offswitch.trust import receipts
 
 
 def eventually(holds: Callable[[], object], within: float = 20.0) -> None:
@@ -122,8 +124,9 @@ class Ground:
 
 
 def opened(envelope: dict[str, Any]) -> dict[str, Any]:
-    """What an envelope holds."""
+    """The receipt in an envelope, of the shape that its schema says."""
     held: dict[str, Any] = json.loads(base64.b64decode(envelope["payload"]))
+    jsonschema.validate(held, json.loads(receipts.schema("receipt")))
     return held
 
 

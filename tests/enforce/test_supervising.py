@@ -11,6 +11,7 @@ import pytest
 from tests.enforce.conftest import Ground, alive, eventually, opened
 
 from offswitch.enforce import control, latch, launching, ordering
+from offswitch.enforce.planning import PROXY
 
 STUBBORN = "trap '' TERM INT HUP QUIT; for i in 1 2 3; do setsid bash -c 'trap \"\" TERM; sleep 900' & done"
 
@@ -152,6 +153,20 @@ def test_the_loss_of_any_part_stops_the_agent(ground: Ground, part: str, how: si
         for pid in family.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_guard_cuts_the_network_of_a_lost_supervisor(ground: Ground, how: signal.Signals) -> None:
+    running = ground.up("", hosts=["example.org"], proxy=PROXY)
+    eventually(lambda: "proxy" in ground.family(running))
+    proxy = ground.family(running)["proxy"]
+    os.kill(running.supervisor, how)
+    eventually(lambda: ground.receipts(running))
+    receipt = ground.receipts(running)[0]
+    assert receipt["order"]["origin"] == "guard"
+    assert receipt["network"]["cut"]
+    assert receipt["network"]["at_monotonic_us"] >= receipt["times"]["killed"]["monotonic_us"]
+    assert not alive(proxy)
 
 
 def test_a_cell_that_is_stopped_holds_up_no_stop(ground: Ground) -> None:

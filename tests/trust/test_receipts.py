@@ -79,6 +79,7 @@ UNSIGNED = {"origin": "lease", "category": 0, "reason": "", "keys": [], "counter
         {"dead": False, "observers": [], "times": {"ordered": None, "killed": None, "dead": None}},
         {"settle": {"seconds_ms": 2000, "looks": 20, "respawned": [{"pid": 5, "command": "sh"}]}},
         {"network": {"cut": False, "at_monotonic_us": None}, "latch": "none", "exit": None},
+        {"network": {"cut": None, "at_monotonic_us": None}, "killed": None},
     ],
     ids=repr,
 )
@@ -103,6 +104,8 @@ def test_the_schema_takes_every_kind_of_end(change: dict[str, Any]) -> None:
         {"latch": "paper"},
         {"killed": -1},
         {"network": {"cut": True}},
+        {"network": {"cut": True, "at_monotonic_us": None}},
+        {"network": {"cut": False, "at_monotonic_us": 2}},
         {"settle": {"looks": 1}},
     ],
     ids=repr,

@@ -18,7 +18,7 @@ def describe(
     *,
     latch: str,
     exit: int | None = None,
-    cut: int | None = None,
+    cut: int | None = 0,
 ) -> "dict[str, Any]":
     """A receipt, to be signed.
 
@@ -32,7 +32,8 @@ def describe(
         dead: What the observer said: dead or not, when, which observers, survivors, holders of the workspace.
         latch: ``memory``, ``disk`` or ``none``.
         exit: The agent's exit status, where it ended by itself.
-        cut: When the network was cut, ns of the monotonic clock; None where there was none to cut.
+        cut: By when the network was cut, ns of the monotonic clock; 0 where there was none to cut, None where nobody
+            knows.
     """
     is_dead, at, observers, survivors, holders = dead
     order = {"category": 0, "keys": [], "counter": 0, "digest": "", **cause}
@@ -56,7 +57,10 @@ def describe(
         "killed": tasks,
         "held": holders,
         "survivors": survivors,
-        "network": {"cut": cut is not None, "at_monotonic_us": None if cut is None else cut // 1000},
+        "network": {
+            "cut": None if cut is None else cut > 0,
+            "at_monotonic_us": cut // 1000 if cut else None,
+        },
         "latch": latch,
         "exit": exit,
         "settle": None,

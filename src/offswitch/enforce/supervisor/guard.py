@@ -258,6 +258,7 @@ class Guard(Witness):
         self._ticks = 0
         self._pulse = Pulse(_STARTING)
         self._lease = 0.0
+        self._proxy: int | None = None
         self._promises: dict[str, str] = {}
         self._turn = Turn(places.runtime)
 
@@ -274,6 +275,10 @@ class Guard(Witness):
             self._armed = True
             self._pulse = Pulse()
             self._answer(("charged",))
+        elif word == "proxy":
+            if self._proxy is not None:
+                os.close(self._proxy)
+            (self._proxy,) = files
         super()._told(word, values, files)
 
     def _tick(self) -> None:
@@ -299,6 +304,7 @@ class Guard(Witness):
         lost = time.monotonic_ns()
         tasks = self._killer.tasks()
         killed = self._killer.kill()
+        cut = self._cut_network()
         # One that is stopped or hangs would come back to find its work done, and clients wait for it.
         with suppress(OSError):
             signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
@@ -313,11 +319,27 @@ class Guard(Witness):
             self._latch.died()
         # Without it the agent is dead and latched all the same; what is missing then is the account of it.
         with suppress(OSError, ImportError, ValueError):
-            self._sign(why, lost, killed, tasks, dead)
+            self._sign(why, lost, killed, tasks, cut, dead)
         self._end_parts()
         self._clear()
 
-    def _sign(self, why: str, lost: int, killed: int, tasks: int | None, dead: "tuple[Any, ...]") -> None:
+    def _cut_network(self) -> int | None:
+        """Kill the proxy, which ends with its supervisor, but that may only be stopped; see ``describe``."""
+        if self._proxy is None:
+            return 0 if self._plan["proxy"] is None else None
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._proxy, signal.SIGKILL)
+        return time.monotonic_ns()
+
+    def _sign(
+        self,
+        why: str,
+        lost: int,
+        killed: int,
+        tasks: int | None,
+        cut: int | None,
+        dead: "tuple[Any, ...]",
+    ) -> None:
         from offswitch.trust import keys, receipts
 
         receipt = describe(
@@ -329,6 +351,7 @@ class Guard(Witness):
             tasks,
             dead,
             latch="disk",
+            cut=cut,
         )
         envelope = receipts.sign(receipt, keys.PrivateKey(self._key))
         scribe.keep_receipt(self._places, self._plan, json.dumps(envelope))

@@ -78,7 +78,7 @@ class Supervisor:
         self._grace: float | None = None
         self._killed: int | None = None
         self._tasks: int | None = None
-        self._network_cut: int | None = None
+        self._network_cut = 0
         self._exit: int | None = None
         self._dead: tuple[Any, ...] | None = None
         self._dead_at = 0.0
@@ -397,6 +397,7 @@ class Supervisor:
         if told is None or self._parts.proxy is None:
             return
         line, proxy = told, self._parts.proxy
+        self._parts.tell_guard(("proxy",), [proxy])
 
         def lost() -> None:
             self._loop.forget(proxy)

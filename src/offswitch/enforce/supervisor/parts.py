@@ -405,13 +405,13 @@ class Parts:
 
     # Ending
 
-    def cut_network(self) -> int | None:
+    def cut_network(self) -> int:
         """Kill the proxy, and end what has its own way to be ended; both besides the kill, and without waiting.
 
         Returns:
-            When the network was cut, ns of the monotonic clock; None where there is none.
+            When the network was cut, ns of the monotonic clock; 0 where there is none.
         """
-        at = None
+        at = 0
         if self.proxy is not None:
             with suppress(OSError):
                 signal.pidfd_send_signal(self.proxy, signal.SIGKILL)
@@ -473,9 +473,9 @@ class Parts:
 
     # Telling
 
-    def tell_guard(self, message: "tuple[Any, ...]") -> None:
+    def tell_guard(self, message: "tuple[Any, ...]", files: "list[int] | tuple[int, ...]" = ()) -> None:
         """Tell the guard something, without ever waiting for it."""
-        _tell(self.guard, message)
+        _tell(self.guard, message, files)
 
     def tell_scribe(self, message: "tuple[Any, ...]") -> None:
         """Tell the scribe something, without ever waiting for it."""
