@@ -2,10 +2,54 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from offswitch.enforce.api import Agent, supervise
+    from offswitch.enforce.api import (
+        Agent,
+        Check,
+        Ended,
+        NotDead,
+        NotStaged,
+        NotStarted,
+        Refused,
+        Status,
+        account,
+        agents,
+        doctor,
+        drill,
+        hold,
+        output,
+        policy,
+        release,
+        renew,
+        reset,
+        start,
+        stop,
+        supervise,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "supervise"]
+__all__ = [
+    "Agent",
+    "Check",
+    "Ended",
+    "NotDead",
+    "NotStaged",
+    "NotStarted",
+    "Refused",
+    "Status",
+    "account",
+    "agents",
+    "doctor",
+    "drill",
+    "hold",
+    "output",
+    "policy",
+    "release",
+    "renew",
+    "reset",
+    "start",
+    "stop",
+    "supervise",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,7 @@ import time
 from offswitch.cli.arguments import Parser, find_places, width
 from offswitch.cli.exits import FINDING, USAGE, Stop
 from offswitch.cli.table import decoder, safe, shown, table
-from offswitch.enforce import amounts, control, latch
+from offswitch.enforce import amounts, control, looking
 from offswitch.enforce.places import Places
 
 TYPE_CHECKING = False
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, BinaryIO
 
-_PATIENCE = 2.0
-"""Seconds for which a supervisor's answer is waited for."""
 _TAIL = 64 * 1024
 """Bytes of the output that are shown, from its end."""
 _PAUSE = 0.1
@@ -33,7 +31,7 @@ def ps(arguments: list[str]) -> int:
     parser.add_state()
     asked = parser.parse_args(arguments)
     places = find_places(asked.state)
-    agents = statuses(places)
+    agents = looking.statuses(places, lambda line: print("offswitch:", line, file=sys.stderr))
     if asked.as_json:
         json.dump(agents, sys.stdout, indent=2)
         print()
@@ -43,49 +41,27 @@ def ps(arguments: list[str]) -> int:
         return 0
     head = ("NAME", "STATE", "SINCE", "LEASE LEFT", "SANDBOX", "PROCESSES", "MEMORY", "DOING")
     print(table(head, [_row(one) for one in agents], width()))
+    kinds = looking.promises(agents)
+    if kinds and sys.stdout.isatty():
+        # For people: who reads it by a program has one line an agent, or --json, where each agent has its own.
+        print(f"\n{promised(kinds, width())}")
     return 0
 
 
-def statuses(places: Places) -> "list[dict[str, Any]]":
-    """What the supervisors say of their agents, by name; and of those that are latched, why.
+def promised(kinds: "Mapping[str, Mapping[str, str]]", width: int) -> str:
+    """What each kind of sandbox promises and cannot, one promise a line, or more where it is too long for one."""
+    import textwrap
 
-    A supervisor that gives no answer is listed as ``silent``: its guard kills.
-    """
-    lines = {}
-    for name in control.running(places):
-        try:
-            line = control.connect(places, name)
-            lines[name] = line
-            control.send(line, {"do": "status"})
-        except (control.NotRunning, control.Lost):
-            continue
-    found: dict[str, dict[str, Any]] = {}
-    deadline = time.monotonic() + _PATIENCE
-    for name, line in lines.items():
-        try:
-            answer, _ = control.receive(line, max(0.05, deadline - time.monotonic()))
-            status = answer["status"]
-            found[name] = status if isinstance(status, dict) else {"name": name, "state": "silent"}
-        except (control.Lost, KeyError):
-            found[name] = {"name": name, "state": "silent"}
-        line.close()
-    try:
-        for name, record, running in latch.read(places):
-            if name in found:
-                continue
-            if running:
-                found[name] = {"name": name, "state": "silent"}
-            elif record is None:
-                found[name] = {"name": name, "state": "latched", "doing": "its latch cannot be read"}
-            else:
-                why = record["reason"] if record["state"] == "stopped" else "it was cut short"
-                found[name] = {
-                    "name": name, "run": record["run"], "state": "latched", "since": record["at"] or None,
-                    "workspace": record["workspace"], "doing": f"stopped: {why}",
-                }  # fmt: skip
-    except latch.Refused as error:
-        print("offswitch:", error, file=sys.stderr)
-    return [found[name] for name in sorted(found)]
+    lines = []
+    first = max((len(kind) for kind in kinds), default=0)
+    for kind, told in kinds.items():
+        second = max(len(what) for what in told)
+        for number, (what, how) in enumerate(told.items()):
+            start = f"{kind if number == 0 else '':{first}}  {safe(what):{second}}  "
+            room = max(20, width - len(start))
+            for row, part in enumerate(textwrap.wrap(safe(how), room) or [""]):
+                lines.append((start if row == 0 else " " * len(start)) + part)
+    return "\n".join(lines)
 
 
 def _row(one: "Mapping[str, Any]") -> list[str]:
