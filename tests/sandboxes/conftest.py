@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from microvm_machine import make, place, prepared  # noqa: F401 - fixtures
 from sandbox_helpers import Starter
 
 from offswitch.sandboxes.bubblewrap import CLIENT, BubblewrapConfig, BubblewrapSandbox, File

@@ -731,20 +731,20 @@ def test_the_terminals_interrupt_key_reaches_the_program_and_no_key_detaches(
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_proxys_socket_stands_in_the_containers_network(make: Make, runtime: str) -> None:
-    script = "printf ask | nc 127.0.0.1 18080"
-    driven = make(runtime, argv=_shell(script), proxy=18080)
+def test_the_sockets_of_proxy_and_gateway_stand_in_the_containers_network(make: Make, runtime: str) -> None:
+    script = "for port in 18080 18081; do printf $port | nc 127.0.0.1 $port; done"
+    driven = make(runtime, argv=_shell(script), proxy=18080, gateway=18081)
     driven.start()
-    listener = socket.socket(fileno=os.dup(driven.files["listener"]))
-    with listener:
-        listener.settimeout(20)
-        inner, _ = listener.accept()
-        with inner:
-            assert inner.recv(100) == b"ask"
-            inner.sendall(b"answer")
+    for name, port in (("listener", 18080), ("gateway", 18081)):
+        with socket.socket(fileno=os.dup(driven.files[name])) as listener:
+            listener.settimeout(20)
+            inner, _ = listener.accept()
+            with inner:
+                assert inner.recv(100) == b"%d" % port
+                inner.sendall(name.encode())
     assert driven.hear() == ("exit", 0)
     driven.drain()
-    assert driven.output == b"answer"
+    assert driven.output == b"listenergateway"
     with socket.socket() as outer, pytest.raises(ConnectionRefusedError):
         outer.connect(("127.0.0.1", 18080))
 

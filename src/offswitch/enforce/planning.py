@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from offswitch.enforce import amounts
+from offswitch.sandboxes.cells import gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ PIDS = 512
 LONGEST_LEASE = 24 * 3600
 """Seconds of the longest renewal, where no policy says and the lease itself was not longer."""
 PROXY = 3128
-"""Port on the sandbox's own loopback that leads to the proxy, where there is one."""
+"""Port inside, at the kind's gate, that leads to the proxy, where there is one."""
 WORKSPACE = "/workspace"
 """Where the agent sees its workspace."""
 
@@ -127,7 +128,7 @@ def plan(
     made["argv"] = [command, *argv[1:]]
     made["environment"] = {
         **_environment(rules, environment or {}, passed),
-        **({} if not hosts else _proxied()),
+        **({} if not hosts else _proxied(sandbox)),
     }
     if shared_root:
         made["environment"].setdefault("PATH", ":".join(_path(place, made["read"])))
@@ -256,8 +257,8 @@ def _environment(
     return {**found, **stated}
 
 
-def _proxied() -> dict[str, str]:
-    address = f"http://127.0.0.1:{PROXY}"
+def _proxied(sandbox: str) -> dict[str, str]:
+    address = f"http://{gate(sandbox)}:{PROXY}"
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
     # Node's own fetch looks at the variables only when it is told to.
     return {**dict.fromkeys(names, address), "NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}

@@ -32,7 +32,8 @@ The plan (made of what ``marshal`` can carry):
 ``terminal``   whether the streams are one terminal
 ``home``       /tmp/home
 ``scratch``    an empty directory of the host, mode 0700, for this run alone, that the supervisor removes later
-``proxy``      None, or the TCP port on the sandbox's own 127.0.0.1 that leads to the proxy outside
+``proxy``      None, or the TCP port inside, at the kind's ``gate``, that leads to the proxy outside
+``gateway``    likewise for the gateway to the model's API; absent is None
 ``options``    the kind's own settings
 =============  =====================================================================================
 
@@ -45,8 +46,9 @@ What is said on ``line`` (``wire``), cell to supervisor:
     Everything is up and nothing of the agent runs yet. ``files``: a pidfd of the process whose SIGKILL ends all
     of the sandbox (the init of its PID namespace as seen from the host; the hypervisor), then, where ``facts`` names
     them in ``facts["files"]`` (a list of words, in order): ``parting`` (a connected socket to which the bytes
-    ``parting`` are written at the kill, such as QMP's quit), ``listener`` (a listening TCP socket inside the sandbox's
-    network, at ``plan["proxy"]``), and any of ``user mnt pid net ipc uts cgroup`` (open namespaces of the agent).
+    ``parting`` are written at the kill, such as QMP's quit), ``listener`` and ``gateway`` (listening TCP sockets inside
+    the sandbox's network, at ``plan["proxy"]`` and ``plan["gateway"]``), and any of ``user mnt pid net ipc uts cgroup``
+    (open namespaces of the agent).
     ``facts["bounds"]`` says what holds each bound, as ``BubblewrapSandbox.bounds`` does; ``facts["tidy"]`` is for
     ``tidy``.
 ``("failed", why)``
@@ -74,4 +76,22 @@ Nothing is writable but /workspace and /tmp. There is no network but a loopback.
 supervisor before.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 KINDS = ("bubblewrap", "oci", "microvm")
+
+GATES = {"microvm": "192.0.2.1"}
+"""Addresses of kinds in which a listening socket of the host's cannot be had on the agent's own 127.0.0.1."""
+
+
+def ports(plan: "dict[str, Any]") -> dict[str, int]:
+    """The ports at a plan's gate, by the name that the facts have for the socket that listens there."""
+    asked = {"listener": plan["proxy"], "gateway": plan.get("gateway")}
+    return {name: port for name, port in asked.items() if port is not None}
+
+
+def gate(kind: str) -> str:
+    """The address inside a kind's sandboxes at which the plan's ports are."""
+    return GATES.get(kind, "127.0.0.1")

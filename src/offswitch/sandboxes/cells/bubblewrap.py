@@ -11,6 +11,7 @@ import termios
 from contextlib import suppress
 
 from offswitch.sandboxes import entering, identity, kernel, seccomp, wire, workspace
+from offswitch.sandboxes.cells import ports
 from offswitch.sandboxes.cgroups import HEADROOM, Group
 from offswitch.sandboxes.errors import SandboxUnavailable
 from offswitch.sandboxes.system import INIT_COMMAND, UID, USER, put, system, users
@@ -95,11 +96,11 @@ class _Cell:
         machine.enter_outer()
         for place in ("/tmp", "/dev/shm"):
             kernel.change_tmpfs(place, f"nr_inodes={_INODES}")
-        if plan["proxy"] is not None:
+        for name, port in ports(plan).items():
             with socket.socket() as listener:
-                listener.bind(("127.0.0.1", plan["proxy"]))
+                listener.bind(("127.0.0.1", port))
                 listener.listen(256)
-                handed["listener"] = listener.detach()
+                handed[name] = listener.detach()
         machine.enter_inner()
         bounds = self._limit()
         if entering.give_up_everything(self._supervisor):

@@ -27,8 +27,8 @@ import termios
 import time
 from contextlib import suppress
 
-from offswitch.sandboxes import identity, kernel, wire, workspace
-from offswitch.sandboxes.cells import microvm_image, microvm_qemu, microvm_workspace
+from offswitch.sandboxes import cells, identity, kernel, wire, workspace
+from offswitch.sandboxes.cells import microvm_image, microvm_network, microvm_qemu, microvm_workspace
 from offswitch.sandboxes.cells.microvm_ext4 import Damaged
 from offswitch.sandboxes.cells.microvm_streams import Flow, Telnet
 from offswitch.sandboxes.cgroups import Group
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
 PROMISES = {
     "kernel": "one of its own, under QEMU: a way out needs a flaw in the guest's kernel and one in QEMU, which is an "
-    "ordinary user without network or files to write",
-    "network": "none but a loopback; the guest has no network device, and a policy that names hosts is refused",
+    "ordinary user without a network of its own or files to write",
+    "network": "none but a loopback; hosts that the policy names, through a proxy outside, by a network device whose "
+    "other end, in a namespace of its own, holds that proxy's port and nothing else",
     "files": "none of the host's: the root is a read-only disk image (busybox alone, unless the option `root` names "
     "another), and the workspace is a copy, brought back after the agent's death; a cut may lose the last two seconds",
     "memory": "the guest's own, which cannot grow",
@@ -60,6 +61,7 @@ _SILENCE = 5.0
 _TIDY = 15.0
 """Seconds for bringing the workspace back; a tidy may take 20."""
 
+_ADDRESS = f"{microvm_network.GUEST}/{microvm_network.LENGTH}".encode()
 _MOST_READ = 8
 _TMPFS = 0x01021994
 
@@ -177,20 +179,22 @@ class _Cell:
 
     def run(self) -> None:
         """Make the machine, run the agent's program in it, and tell of both."""
-        if self._plan["proxy"] is not None:
-            raise SandboxUnavailable(
-                "the microvm kind has no network: take the hosts out of the policy, or choose another sandbox"
-            )
         if self._plan["memory"] < _LEAST_MEMORY:
             raise SandboxUnavailable(
                 f"the microvm kind needs at least {_LEAST_MEMORY >> 20} MiB of memory: raise --memory"
             )
         self._settle()
+        handed = self._make_network()
         self._make_disks()
         self._boot()
-        facts = {"files": ["parting"], "bounds": self._bounds, "tidy": {}}
-        wire.send(self._line, ("ready", facts, microvm_qemu.QUIT), [self._machine, self._monitor.fileno()])
-        self._monitor.close()
+        if self._tap is not None:
+            # From here on QEMU alone has it: the device, and with the sockets its namespace, go when QEMU does.
+            os.close(self._tap)
+        handed = {"parting": self._monitor.detach(), **handed}
+        facts = {"files": list(handed), "bounds": self._bounds, "tidy": {}}
+        wire.send(self._line, ("ready", facts, microvm_qemu.QUIT), [self._machine, *handed.values()])
+        for file in handed.values():
+            os.close(file)
         message = wire.receive(self._line)
         if message is None or message[0] != ("go",):
             return
@@ -229,6 +233,16 @@ class _Cell:
             _make_raw(self._streams[0])
 
     # Making
+
+    def _make_network(self) -> dict[str, int]:
+        """Make the far end of the guest's network device, where the plan has one; the sockets that listen there."""
+        asked = cells.ports(self._plan)
+        self._tap: int | None = None
+        if not asked:
+            return {}
+        microvm_image.check_network(self._plan["options"])
+        self._tap, sockets = microvm_network.make(asked.values())
+        return dict(zip(asked, sockets, strict=True))
 
     def _run(self, argv: list[str]) -> bytes:
         """Run a short program of the host's, and return what it says.
@@ -320,7 +334,9 @@ class _Cell:
         plan = self._plan
         names = ["terminal"] if plan["terminal"] else ["in", "out", "err"]
         kernel_file = self._open(self._kernel, os.O_RDONLY)
-        initial = wire.in_memory(microvm_image.initial(self._modules, self._files(names)))
+        initial = wire.in_memory(
+            microvm_image.initial(self._modules, self._files(names), network=self._tap is not None)
+        )
         ours: dict[str, socket.socket] = {}
         theirs: dict[str, socket.socket] = {}
         for name in ("monitor", "control", *names):
@@ -336,9 +352,11 @@ class _Cell:
             theirs["monitor"].fileno(),
             ports,
             self._disks,
+            self._tap,
         )
         files = [kernel_file, initial, theirs["monitor"].fileno(), *ports.values()]
         files += [file for _, opened in self._disks for file in opened]
+        files += [self._tap] if self._tap is not None else []
         self._pid, held = microvm_qemu.start(argv, files, kernel_file, complain, self._user, groups)
         self._machine = os.pidfd_open(self._pid)
         for file in (kernel_file, initial, complain):
@@ -349,6 +367,11 @@ class _Cell:
         self._control.setblocking(False)
         self._ports, self._complained = ours, complaints
         try:
+            if self._tap is not None and "hypervisor's network" not in held:
+                # As the same user and in the same namespaces as who made it, it could enter the tap's.
+                raise microvm_qemu.Refused(
+                    "QEMU gets no network namespace of its own: run `offswitch doctor`"
+                )
             microvm_qemu.greet(self._monitor, seconds)
             self._await_guest(time.monotonic() + seconds)
         except microvm_qemu.Refused as error:
@@ -397,6 +420,7 @@ class _Cell:
             b"COLUMNS=%d" % columns,
             b"PIDS=%d" % plan["pids"],
             b"MARK='" + self._mark + b"'",
+            b"ADDRESS=" + (_ADDRESS if self._tap is not None else b""),
             b"mount_read() {",
             b":",
         ]

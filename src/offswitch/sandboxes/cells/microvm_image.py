@@ -8,6 +8,7 @@ file system is put together anew for each run, from the host's static busybox, t
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from offswitch.sandboxes.cells import microvm_workspace
 
@@ -21,6 +22,9 @@ PREPARE = "run `offswitch doctor --prepare microvm`, which downloads Debian's cl
 
 MODULES = ("virtio_mmio", "virtio_console", "virtio_blk", "overlay", "ext4")
 """What the guest needs, where it is not built into the kernel."""
+
+NETWORK_MODULES = ("virtio_net",)
+"""What it needs for a network device besides."""
 
 _KEPT_ROOTS = 4
 
@@ -55,6 +59,19 @@ def kernel(options: "dict[str, str]") -> tuple[str, str]:
     if not os.path.isdir(modules):
         raise Unprepared(f"{modules} is not a folder of kernel modules: name one with the option `modules`")
     return image, modules
+
+
+def check_network(options: "dict[str, str]") -> None:
+    """Make sure that a guest that ``prepare`` fetched can have a network device: those of earlier versions cannot.
+
+    Raises:
+        Unprepared: It cannot.
+    """
+    if "modules" in options or "kernel" in options:
+        # Another kernel may have it built in; the guest says so if it has none.
+        return
+    if not os.path.exists(f"{cache()}/guest/modules/{NETWORK_MODULES[0]}.ko"):
+        raise Unprepared(f"the microvm kind's guest was prepared without a network device: {PREPARE}")
 
 
 def kvm_failed() -> bool:
@@ -114,6 +131,7 @@ def prepare() -> None:
     """
     try:
         kernel({})
+        check_network({})
     except Unprepared:
         pass
     else:
@@ -153,10 +171,12 @@ def prepare() -> None:
             file.write(content)
         # The hypervisor reads the kernel as an ordinary user.
         os.chmod(new + "/vmlinux", 0o644)
-        for path in needed_modules(f"{folder}/unpacked"):
+        for path in needed_modules(f"{folder}/unpacked", (*MODULES, *NETWORK_MODULES)):
             shutil.copy(path, new + "/modules")
         old = cache() + "/guest"
-        shutil.rmtree(old, ignore_errors=True)
+        # Aside, and removed with the folder: a machine that starts meanwhile misses it for a moment only.
+        with suppress(FileNotFoundError):
+            os.rename(old, folder + "/old")
         os.rename(new, old)
 
 
@@ -270,7 +290,7 @@ def _lz4_block(block: bytes) -> bytearray:
 # Modules
 
 
-def needed_modules(folder: str, wanted: Iterable[str] = MODULES) -> list[str]:
+def needed_modules(folder: str, wanted: Iterable[str]) -> list[str]:
     """Paths of kernel modules below ``folder``, each after those that it depends on.
 
     What is not there is taken to be built into the kernel: the guest says so if it is not.
@@ -323,24 +343,27 @@ def archive(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
     return bytes(out)
 
 
-def initial(modules: str, files: "dict[str, bytes]") -> bytes:
+def initial(modules: str, files: "dict[str, bytes]", *, network: bool) -> bytes:
     """The guest's first root: busybox, modules, its init, and what this one run needs to know.
 
     Args:
         modules: Folder of kernel modules.
         files: Further files, by path.
+        network: Whether the guest has a network device.
     """
-    return archive(_initial_entries(modules, files))
+    return archive(_initial_entries(modules, files, (*MODULES, *NETWORK_MODULES) if network else MODULES))
 
 
-def _initial_entries(modules: str, files: "dict[str, bytes]") -> Iterator[tuple[str, int, bytes]]:
+def _initial_entries(
+    modules: str, files: "dict[str, bytes]", wanted: Iterable[str]
+) -> Iterator[tuple[str, int, bytes]]:
     for folder in ("bin", "dev", "modules", "proc", "run", "sys", "lower", "upper", "root"):
         yield folder, 0o040755, b""
     with open(busybox(), "rb") as program:
         yield "bin/busybox", 0o100755, program.read()
     with open(os.path.dirname(__file__) + "/microvm_init.sh", "rb") as script:
         yield "init", 0o100755, script.read()
-    for place, path in enumerate(needed_modules(modules)):
+    for place, path in enumerate(needed_modules(modules, wanted)):
         with open(path, "rb") as module:
             yield f"modules/{place:02}-{os.path.basename(path)}", 0o100644, module.read()
     for name, content in files.items():

@@ -104,6 +104,17 @@ mount -o remount,ro /root || fail "the root file system cannot be made read-only
 cd /
 
 ip link set lo up
+if [ "$ADDRESS" ]; then
+  # The other end is the proxy's: there is no route, no name server, and nothing beyond.
+  tries=0
+  until [ -e /sys/class/net/eth0 ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || fail "the guest's kernel has no network device: add virtio_net to its modules"
+    usleep 10000
+  done
+  for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >"$file"; done 2>/dev/null
+  ip address add "$ADDRESS" dev eth0 && ip link set eth0 up || fail "the network device cannot be set up"
+fi
 echo 1 >/proc/sys/kernel/dmesg_restrict
 echo 2 >/proc/sys/kernel/kptr_restrict
 echo 2 >/proc/sys/kernel/unprivileged_bpf_disabled

@@ -2,7 +2,8 @@
 
 A guest that broke out of its machine would be this process. So it is an ordinary user with no capabilities, in a
 network namespace with nothing in it where one can be had, under Landlock with nothing to write to, and under QEMU's
-own seccomp filter, which keeps it from starting programs. All its disks and sockets are opened for it beforehand.
+own seccomp filter, which keeps it from starting programs. All its disks, sockets and its network device are opened for
+it beforehand.
 """
 
 import ctypes
@@ -63,6 +64,7 @@ def arguments(
     monitor: int,
     ports: "dict[str, int]",
     disks: "list[tuple[str, list[int]]]",
+    tap: int | None,
 ) -> list[str]:
     """QEMU's command line.
 
@@ -76,6 +78,7 @@ def arguments(
         ports: Connected sockets, by the name of the guest's port.
         disks: Serial number, and the image opened for reading, and, if it is to be written to, once more for both: QEMU
             picks from the two as it goes.
+        tap: The network device's other end, open; None for no network device.
     """
     # A guest that dies ends the hypervisor at once. Its kernel need not test its ciphers at every start.
     words = "quiet panic=-1 oops=panic reboot=t cryptomgr.notests random.trust_cpu=on"
@@ -102,6 +105,9 @@ def arguments(
         drive = f"if=none,id={serial},file=/dev/fdset/{number},format=raw,cache=unsafe,file.locking=off"
         out += ["-drive", drive + (",readonly=on" if len(opened) == 1 else "")]
         out += ["-device", f"virtio-blk-device,drive={serial},serial={serial}"]
+    if tap is not None:
+        out += ["-netdev", f"tap,id=gate,fd={tap},vhost=off"]
+        out += ["-device", "virtio-net-device,netdev=gate,mac=02:00:00:00:00:02"]
     return out
 
 

@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 
 from offswitch.sandboxes import identity, kernel, wire, workspace
-from offswitch.sandboxes.cells import oci_engine, oci_users, oci_view
+from offswitch.sandboxes.cells import oci_engine, oci_users, oci_view, ports
 from offswitch.sandboxes.cgroups import Group
 from offswitch.sandboxes.errors import SandboxUnavailable
 
@@ -41,8 +41,6 @@ PROMISES = {
 }
 
 _UID = 1000
-_MOST_FILES = 8
-"""What one message carries."""
 _NAMESPACES = ("pid", "mnt", "net", "ipc", "user", "uts", "cgroup")
 """The first tell most about who is inside."""
 _DRAIN = 10.0
@@ -192,10 +190,8 @@ class _Cell:
         self._bring_up()
         self._known |= {"runtime": self._engine.runtime}
         handed = self._open_namespaces()
-        listener, absent = self._furnish(handed)
-        if listener is not None:
-            handed = {"listener": listener, **handed}
-        handed = dict(list(handed.items())[: _MOST_FILES - 1])
+        listening, absent = self._furnish(handed)
+        handed = {**listening, **handed}
         self._watch_over()
         facts = {"files": list(handed), "bounds": self._limits(), "tidy": self._known}
         wire.send(self._line, ("ready", facts, b""), [self._init, *handed.values()])
@@ -249,7 +245,7 @@ class _Cell:
             if engine.runtime == "crun" and cannot and oci_engine.runtime_program("runc"):
                 engine.runtime = "runc"
                 self._bounds["runtime"] = "runc, because crun refuses this host's control groups"
-        if engine.gvisor and self._plan["proxy"] is not None:
+        if engine.gvisor and ports(self._plan):
             raise SandboxUnavailable(
                 "runsc has a network of its own, which the proxy cannot reach: name no hosts, or another runtime"
             )
@@ -426,14 +422,14 @@ class _Cell:
                     handed[name] = file
         return handed
 
-    def _furnish(self, namespaces: dict[str, int]) -> tuple[int | None, tuple[int, str] | None]:
-        """Make the home and the proxy's listening socket, and look for the program, from a short-lived process inside.
+    def _furnish(self, namespaces: dict[str, int]) -> tuple[dict[str, int], tuple[int, str] | None]:
+        """Make the home and the listening sockets, and look for the program, from a short-lived process inside.
 
         Returns:
-            The socket; exit code and reason, if there is no such program.
+            The sockets, as the facts name them; exit code and reason, if there is no such program.
         """
-        if self._engine.gvisor or (self._engine.name == "docker" and self._plan["proxy"] is None):
-            return None, None
+        if self._engine.gvisor or (self._engine.name == "docker" and not ports(self._plan)):
+            return {}, None
         path = self._path()
         ours, theirs = wire.pair()
         cell = os.getpid()
@@ -445,9 +441,9 @@ class _Cell:
                 ours.close()
                 try:
                     podman = self._engine.name == "podman"
-                    listener = _inside(namespaces, root, self._plan, home=podman)
+                    listening = _inside(namespaces, root, self._plan, home=podman)
                     absent = _look_up(root, self._plan["argv"][0], path) if podman else None
-                    wire.send(theirs, ("", absent), [listener] if listener is not None else [])
+                    wire.send(theirs, ("", absent), listening)
                 except OSError as error:
                     wire.send(theirs, (f"the container cannot be furnished: {error.strerror}", None))
             finally:
@@ -460,7 +456,7 @@ class _Cell:
         why, absent = answer[0] if answer is not None else ("the container could not be furnished", None)
         if answer is None or why:
             raise SandboxUnavailable(why)
-        return answer[1][0] if answer[1] else None, absent
+        return dict(zip(ports(self._plan), answer[1], strict=True)), absent
 
     def _watch_over(self) -> None:
         """Have a process that kills the container's init when this one is gone, however it went.
@@ -600,8 +596,8 @@ class _Cell:
                 os.kill(program, number)
 
 
-def _inside(namespaces: dict[str, int], root: int, plan: "dict[str, Any]", *, home: bool) -> int | None:
-    """Enter the container's users and network, make what is to be there, and return the listening socket."""
+def _inside(namespaces: dict[str, int], root: int, plan: "dict[str, Any]", *, home: bool) -> list[int]:
+    """Enter the container's users and network, make what is to be there, and return the listening sockets."""
     if "user" in namespaces:
         kernel.enter_namespace(namespaces["user"])
         os.setresgid(0, 0, 0)
@@ -614,13 +610,16 @@ def _inside(namespaces: dict[str, int], root: int, plan: "dict[str, Any]", *, ho
         os.mkdir(folder, 0o700, dir_fd=temporary)
         os.chown(folder, _UID, _UID, dir_fd=temporary)
         os.close(temporary)
-    if plan["proxy"] is None:
-        return None
-    kernel.enter_namespace(namespaces["net"])
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", plan["proxy"]))
-        listener.listen(256)
-        return listener.detach()
+    asked = ports(plan)
+    if asked:
+        kernel.enter_namespace(namespaces["net"])
+    listening = []
+    for port in asked.values():
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(256)
+            listening.append(listener.detach())
+    return listening
 
 
 def _look_up(root: int, name: str, path: str) -> tuple[int, str] | None:
