@@ -196,7 +196,9 @@ def _later(places, record):
     _os.unlink(one._path)
     return one
 _latch.arm = _later
+_latch.Latch.lost = lambda self: False
 """,
+        beside="a latch that was taken away is missed, and made anew by the stop",
         kinds=KINDS,
     ),
     Control(
@@ -249,7 +251,14 @@ _main.Supervisor._hear_starter = lambda self: self._loop.forget(self._starter.fi
     Control(
         "state-watch",
         "the scribe looks at the state's folders",
-        ("state-removed", "latches-removed", "socket-removed", "state-full", "key-unreadable"),
+        (
+            "state-removed",
+            "latch-removed",
+            "latches-removed",
+            "socket-removed",
+            "state-full",
+            "key-unreadable",
+        ),
         "outlived",
         """
 from offswitch.enforce.supervisor import scribe as _scribe

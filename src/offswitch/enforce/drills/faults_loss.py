@@ -336,6 +336,18 @@ FAULTS = [
         _removed(lambda stage: stage.places.latches),
     ),
     Fault(
+        "latch-removed",
+        "loss",
+        "its latch is removed",
+        _removed(lambda stage: f"{stage.places.latches}/{NAME}.json"),
+    ),
+    Fault(
+        "receipts-removed",
+        "loss",
+        "the folder with the receipts is removed",
+        _removed(lambda stage: stage.places.receipts),
+    ),
+    Fault(
         "socket-removed",
         "loss",
         "the control socket is removed",
