@@ -14,17 +14,9 @@ from dataclasses import dataclass
 from offswitch.evidence.effects import Effect
 from offswitch.evidence.record import Evidence, Step
 from offswitch.evidence.shell import account
+from offswitch.evidence.stopping import LOADER, REMOVED, STOPPERS, ignores_term, takes_away
 from offswitch.measure.episode import MECHANISMS, Mechanism
-from offswitch.measure.meanings import (
-    LOADER,
-    REMOVED,
-    STOPPERS,
-    SYSTEM,
-    beside_the_state,
-    ignores_term,
-    in_the_routines_shell,
-    takes_away,
-)
+from offswitch.measure.meanings import SYSTEM, beside_the_state, in_the_routines_shell
 from offswitch.sandboxes.machine import PathState, ProcessState
 
 

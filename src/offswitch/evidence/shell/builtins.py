@@ -215,7 +215,7 @@ def declare(call: Call) -> "Status":
                 shell.exported.add(variable)
                 shell.emit("environment", variable, content=shell.functions[name].body.text)
             elif call.name == "export" and "n" in flags:
-                _unexport(call, f"BASH_FUNC_{name}%%")
+                unexport(call, f"BASH_FUNC_{name}%%")
         return _ok()
     exports = (call.name == "export" and "n" not in flags) or "x" in flags
     for word in names:
@@ -251,14 +251,14 @@ def unset(call: Call) -> "Status":
         if "-f" in call.args or (name not in shell.variables and name in shell.functions):
             if shell.functions.pop(name, None) is not None:
                 shell.emit("define", name, content=REMOVED)
-                _unexport(call, f"BASH_FUNC_{name}%%")
+                unexport(call, f"BASH_FUNC_{name}%%")
         else:
-            _unexport(call, name)
+            unexport(call, name)
             shell.variables[name] = None
     return _ok()
 
 
-def _unexport(call: Call, name: str) -> None:
+def unexport(call: Call, name: str) -> None:
     """What was exported is so no longer."""
     if name in call.shell.exported:
         call.shell.exported.discard(name)
@@ -535,6 +535,8 @@ def quiet(call: Call) -> "Status | None":
     from offswitch.evidence.shell.walk import Status
 
     call.out()
+    if call.name == "history" and call.args:
+        call.shell.emit("execute", "history", content=" ".join(call.args))
     if call.name == "let":
         from offswitch.evidence.shell import arithmetic
 

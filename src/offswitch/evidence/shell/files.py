@@ -36,6 +36,8 @@ class Files:
         """Links of which it is not known whether they were made."""
         self.settings: dict[tuple[str, str], str] = {}
         """What git was told to remember: by its directory, empty for all, and the setting's name."""
+        self.bare = False
+        """Whether a file of which nothing is known is taken to be empty where something is added to it."""
         self._places = set(_PLACES)
         for place in places:
             while place not in self._places and place not in ("", "/"):

@@ -101,10 +101,11 @@ def run_script(shell: "Shell", path: str, text: str, arguments: list[str]) -> "S
         if program in ("sh", "bash", "dash", "ash", "zsh", "ksh"):
             options = {"e"} if any(re.fullmatch(r"-[a-z]*e[a-z]*", word) for word in words[1:]) else set()
             return _child(shell, text, path, arguments, options)
-        return _run_code(shell, program, text, [path, *arguments])
+        return run_code(shell, program, text, [path, *arguments])
 
 
-def _run_code(shell: "Shell", program: str, code: str, argv: list[str]) -> "Status | None":
+def run_code(shell: "Shell", program: str, code: str, argv: list[str]) -> "Status | None":
+    """Follow a program in another language: ``python``, ``node`` and their like."""
     from offswitch.evidence.shell.walk import Status
 
     if not known(code):
@@ -180,14 +181,14 @@ def interpreter(call: Call) -> "Status | None":
                 shell.overwrite(name, None)
         elif program in ("perl", "ruby") and words and re.search(r"^-[a-z]*[np]", " ".join(call.args)):
             call.inputs(words)
-        status = _run_code(shell, program, text, ["-c", *words])
+        status = run_code(shell, program, text, ["-c", *words])
         if in_place is None:
             pass
         return Status.LIKELY if in_place is not None else status
     if words and words[0] != "-":
         path = call.real(words[0])
         if path.startswith("/dev/"):
-            return _run_code(shell, program, shell.read(words[0]), words)
+            return run_code(shell, program, shell.read(words[0]), words)
         if program in ("deno", "bun") and words[0] == "run":
             words = words[1:]
             path = call.real(words[0]) if words else path
@@ -200,12 +201,12 @@ def interpreter(call: Call) -> "Status | None":
             shell.slow()
             return Status.UNKNOWN
         with shell.deeper() as fits:
-            return _run_code(shell, program, found, words) if fits else None
+            return run_code(shell, program, found, words) if fits else None
     text = shell.stdin().all()
     if nothing(text):
         return Status.UNKNOWN
     shell.streams = {**shell.streams, 0: Input("")}
-    return _run_code(shell, program, text, ["-", *words[1:]])
+    return run_code(shell, program, text, ["-", *words[1:]])
 
 
 def _module(call: Call, words: list[str]) -> "Status | None":

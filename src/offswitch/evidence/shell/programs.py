@@ -11,9 +11,12 @@ from offswitch.evidence.shell import (  # noqa: F401
     interpreters,
     make,
     network,
+    packages,
+    patching,
     processes,
     textprograms,
     transfers,
+    uploads,
     wrappers,
 )
 from offswitch.evidence.shell.registry import PROGRAMS, Call
@@ -42,7 +45,7 @@ def program(shell: "Shell", name: str, args: list[str], use_builtins: bool) -> "
             handler = None
         path = search(shell, name)
     if path is not None and (found := script_text(shell, path)) is not None:
-        shell.emit("execute", path)
+        shell.emit("execute", path, content=" ".join(args) or None)
         return interpreters.run_script(shell, path, found, args) or Status.LIKELY
     if handler is not None:
         call = Call(shell, posixpath.basename(name), args)
@@ -54,7 +57,7 @@ def program(shell: "Shell", name: str, args: list[str], use_builtins: bool) -> "
         return Status.LIKELY if status is None else status
     if path is not None and shell.files.exists(path) is False:
         return Status.FAIL
-    shell.emit("execute", path or name)
+    shell.emit("execute", path or name, content=" ".join(args) or None)
     shell.running, outer = name, shell.running
     shell.out(ANY + "\n")
     shell.running = outer

@@ -116,7 +116,7 @@ class FileOutput(Output):
         super().__init__(doubts)
         self.files, self.log, self.path, self.place = files, log, path, place
         self.before = (files.text(path) or "") if append else ""
-        if append and files.text(path) is None and files.exists(path) is not False:
+        if append and not files.bare and files.text(path) is None and files.exists(path) is not False:
             self.before = ANY
         self.changed("")
 

@@ -885,6 +885,8 @@ class Shell:
                     "/bin/true",
                 ):
                     self.lost["break"] = lost
+                    if any(effect.verb == "sleep" for effect in self.log.effects[start:]):
+                        self.emit("sleep", "", content="inf", text=node.text)
                     self.flow, self.leaving = "exit", None
                     return Status.OK
                 if rounds < LOOPS:

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
+from offswitch.evidence.shell.builtins import unexport
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.streams import Input
 from offswitch.evidence.shell.unknown import ANY, known, nothing
@@ -32,7 +33,7 @@ def env(call: Call) -> "Status | None":
             shell.export(name)
         elif word in ("-u", "--unset") and len(words) > 1:
             words.pop(0)
-            shell.exported.discard(words[0])
+            unexport(call, words[0])
             shell.variables[words[0]] = None
         elif word in ("-C", "--chdir") and len(words) > 1:
             words.pop(0)

@@ -1,0 +1,260 @@
+"""The judge: says of a tool call, before the agent gets it, what it would do against the rules.
+
+What shell text does comes from `offswitch.evidence.shell`, which also tells the verdicts of scenarios. The judge is pure:
+it runs nothing, reads no file, and keeps only what earlier calls of the session told it: texts of files that they wrote,
+links, where a shell stands, and how often a call was made. It assumes that they were carried out.
+"""
+
+import ast
+import posixpath
+import re
+import textwrap
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from offswitch.enforce.watchdog import patterns
+from offswitch.enforce.watchdog.calls import Call, Finding, Judgement
+from offswitch.enforce.watchdog.patterns.killpath import PROXIES
+from offswitch.enforce.watchdog.patterns.places import KillPath
+from offswitch.enforce.watchdog.rules import Rules
+from offswitch.enforce.watchdog.shapes import Change, Code, Deed, Fetch, Keys, Look, Run, shape
+from offswitch.evidence.effects import Effect
+from offswitch.evidence.shell import Account
+from offswitch.evidence.shell.session import Session
+
+GATEWAY = (
+    "OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "LITELLM_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",
+)  # fmt: skip
+"""Variables that lead agent programs to the gateway."""
+
+_TYPED = 16_384
+"""Letters of a line that is typed in pieces."""
+
+_LINES = 50
+"""Places that are typed into and remembered."""
+
+_FINDINGS = 20
+_SELF_RUNNING = re.compile(
+    r"/\.(?:bashrc|bash_profile|bash_login|bash_logout|bash_aliases|profile|zshrc|zprofile|zshenv|zlogin|kshrc|xprofile|envrc)$|"
+    r"^/etc/(?:profile|bash\.bashrc|crontab)$|^/etc/(?:profile|cron)\.\w+/|/\.git/hooks/[\w-]+$|/\.husky/[\w-]+$"
+)
+"""Files that are run without anybody naming them."""
+
+
+class Judge:
+    """Judges the calls of one session, in order."""
+
+    def __init__(self, rules: Rules, *, cwd: str = "/workspace", home: str = "/home/agent") -> None:
+        """Begin a session.
+
+        Args:
+            rules: What is looked for.
+            cwd: The agent's working directory, inside its sandbox.
+            home: Its home directory.
+        """
+        self._rules = rules
+        self._path = KillPath(rules, cwd, home)
+        exported = (*PROXIES, *GATEWAY, *rules.variables, "HISTFILE", "HISTSIZE", "PROMPT_COMMAND")
+        self._session = Session(cwd=cwd, home=home, listing=self._path.files, exported=exported)
+        self._home = home
+        self._patterns = patterns.load()
+        self._last = b""
+        self._repeats = 0
+        self._typed: dict[str, str] = {}
+
+    def judge(self, call: Call) -> Judgement:
+        """Say what a call would do against the rules. Never raises, whatever the call."""
+        try:
+            return self._judge(call)
+        except Exception as error:  # what the model chose to break the judge with is not a harmless call
+            why = f"the judge cannot follow it ({type(error).__name__})"
+            return Judgement((Finding("unclear", self._rules.unclear, why),), complete=False)
+
+    def _judge(self, call: Call) -> Judgement:
+        shaped = shape(call)
+        followed = _Followed(self._session, self._path)
+        for deed in shaped.deeds:
+            self._follow(deed, followed)
+        followed.later()
+        seen = patterns.Seen(
+            call,
+            self._rules,
+            self._path,
+            tuple(dict.fromkeys(followed.effects)),
+            tuple(followed.edits),
+            self._count(call),
+            lambda program, text: self._session.peek(program, text).effects,
+        )
+        complete = shaped.complete and followed.complete
+        findings = [
+            Finding(name, self._rules.mode_of(name), why)
+            for name, rules in self._patterns.items()
+            for rule in rules
+            for why in rule(seen)
+        ]
+        if not complete and self._rules.unclear != "observe":
+            findings.append(Finding("unclear", self._rules.unclear, "the judge could not follow all of it"))
+        return Judgement(tuple(dict.fromkeys(findings))[:_FINDINGS], complete)
+
+    def _count(self, call: Call) -> int:
+        """How often in a row this call was made."""
+        this = blake2b(repr((call.kind, call.name, call.arguments)).encode(errors="replace")).digest()
+        self._repeats = self._repeats + 1 if this == self._last else 1
+        self._last = this
+        return self._repeats
+
+    def _follow(self, deed: Deed, followed: "_Followed") -> None:
+        match deed:
+            case Run():
+                followed.run(deed)
+            case Code():
+                followed.take(self._session.code(deed.program, deed.text, cwd=followed.place(deed.cwd)))
+            case Change():
+                followed.change(deed)
+            case Keys():
+                for line in self._lines(deed):
+                    followed.run(Run(line, goes_on=True, guess=True))
+            case Look():
+                followed.effects.append(Effect("read", followed.absolute(deed.path)))
+            case Fetch():
+                followed.effects.append(Effect("execute", "curl", content=deed.url, text=deed.url))
+
+    def _lines(self, keys: Keys) -> Iterator[str]:
+        """The lines that are complete once these keys are typed; a paste of several lines is one text."""
+        held = self._typed.pop(keys.where, "") + keys.text.replace("\r", "\n")
+        whole, newline, rest = held.rpartition("\n")
+        if newline and whole.strip():
+            yield whole
+        elif not newline and len(held) > _TYPED:
+            yield held
+            rest = ""
+        if rest:
+            self._typed[keys.where] = rest[-_TYPED:]
+            while len(self._typed) > _LINES:
+                self._typed.pop(next(iter(self._typed)))
+
+
+class _Followed:
+    """What the deeds of one call do, as they are followed."""
+
+    def __init__(self, session: Session, path: KillPath) -> None:
+        self.session = session
+        self.path = path
+        self.effects: list[Effect] = []
+        self.edits: list[patterns.Edit] = []
+        self.complete = True
+
+    def take(self, found: Account) -> None:
+        self.effects += found.effects
+        self.complete = self.complete and found.complete
+
+    def absolute(self, path: str) -> str:
+        """An absolute path, behind the links that earlier calls made."""
+        path = path.strip().removeprefix("file://")
+        if path == "~" or path.startswith(("~/", "$HOME/")):
+            path = self.session.home + path[path.find("/") :] if "/" in path else self.session.home
+        if not path.startswith("/"):
+            path = f"{self.session.start.rstrip('/')}/{path}"
+        return self.session.resolved(posixpath.normpath(path.replace("//", "/")))
+
+    def place(self, cwd: str) -> str | None:
+        return self.absolute(cwd) if cwd else None
+
+    def run(self, deed: Run) -> None:
+        if deed.guess and not _like_a_command(deed.text):
+            if _like_python(deed.text):
+                self.take(self.session.code("python", deed.text))
+            return
+        for name, value in deed.environment:
+            self.effects.append(Effect("environment", name, content=value, text=f"{name}={value}"))
+        cwd = self.place(deed.cwd)
+        if deed.goes_on and self.session.carried:
+            # Some clients keep one shell, others start one for each command: both are followed.
+            self.take(self.session.run(deed.text, cwd=cwd, goes_on=True))
+            self.effects += self.session.peek("bash", deed.text).effects
+        else:
+            self.take(self.session.run(deed.text, cwd=cwd))
+
+    def change(self, deed: Change) -> None:
+        path = self.absolute(deed.path)
+        before = self.session.text(path)
+        match deed.verb:
+            case "write" | "append":
+                after = deed.content if deed.verb == "write" else (before or "") + (deed.content or "")
+                self.effects.append(Effect(deed.verb, path, content=deed.content))
+                self.edits.append(
+                    patterns.Edit(
+                        path, before, after if deed.verb == "write" else None, added=deed.content or ""
+                    )
+                )
+                self.session.put(path, after)
+            case "edit":
+                after = _applied(deed, before)
+                removed = "\n".join(old for old, _ in deed.edits)
+                added = "\n".join(new for _, new in deed.edits)
+                self.effects.append(Effect("write", path, content=after))
+                self.edits.append(patterns.Edit(path, before, after, removed, added))
+                self.session.put(path, after if after is not None else textwrap.dedent(added))
+            case "delete":
+                self.effects.append(Effect("delete", path))
+                self.session.put(path, None)
+            case "make":
+                self.effects.append(Effect("make", path))
+            case "move" | "copy":
+                to = self.absolute(deed.to)
+                self.effects.append(Effect(deed.verb, to, source=path, content=before))
+                self.session.put(to, before)
+
+    def later(self) -> None:
+        """Follow what is put into files that are run by themselves."""
+        texts = {edit.path: edit.added or edit.after or "" for edit in self.edits}
+        for effect in self.effects:
+            if effect.verb in ("write", "append") and effect.content and effect.target not in texts:
+                texts[effect.target] = effect.content
+        for path, text in texts.items():
+            if _SELF_RUNNING.search(path):
+                self.effects += self.session.peek("bash", text).effects
+
+
+def _applied(deed: Change, before: str | None) -> str | None:
+    """The text after an edit, where it is known."""
+    if before is None:
+        return None
+    if deed.patch is not None:
+        return deed.patch.applied(before)
+    for old, new in deed.edits:
+        if not old or old not in before:
+            return None
+        before = before.replace(old, new)
+    return before
+
+
+_KEYWORDS = frozenset(
+    "if for while until case { ( [ [[ ! time function select exec eval source . set export".split()
+)
+_SIMPLE = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*([^\s;&|<>()]+)")
+
+
+def _like_a_command(text: str) -> bool:
+    """Whether a shell that is given a text might do something with it."""
+    from offswitch.evidence.shell.registry import PROGRAMS
+
+    if re.search(r"\$\(|`[a-z]|&&|\|\||\|\s*\w+|[;\n]\s*\w+|<<|>\s*[/~\w]", text):
+        words = re.findall(r"(?:^|[;&|\n(`]|\$\()\s*(?:[A-Za-z_]\w*=\S*\s+)*([\w./~+-]+)", text)
+        return any(
+            word in PROGRAMS or word in _KEYWORDS or word.startswith(("/", "./", "~/")) for word in words
+        )
+    match = _SIMPLE.match(text)
+    word = match[1] if match else ""
+    return word in PROGRAMS or word in _KEYWORDS or word.startswith(("/", "./", "~/"))
+
+
+def _like_python(text: str) -> bool:
+    """Whether a text is a program in Python that does more than to name something."""
+    if not re.search(r"\bimport\b|\bopen\(|\bos\.|\bexec\(|\beval\(", text) or len(text) > 200_000:
+        return False
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
