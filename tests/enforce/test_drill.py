@@ -199,6 +199,16 @@ def test_the_page_tells_of_every_fault_and_control() -> None:
         assert f"`{name}`" in page, name
 
 
+@pytest.mark.slow
+def test_the_drill_mistakes_none_of_its_own_for_a_part() -> None:
+    program = Path(sys.executable).with_name("offswitch")
+    if not program.exists():
+        pytest.skip("the command offswitch is not installed beside this Python")
+    command = [program, "drill", "--runs", "10", "--only", "supervisor-killed-at-start", "launcher-killed"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def _removals() -> list[tuple[str, str]]:
     """Every control in the default sandbox, and those of the supervisor in the others, where each takes long."""
     found = [(control.name, "bubblewrap") for control in controls.CONTROLS]
