@@ -136,7 +136,8 @@ def test_too_many_files_are_refused(ground: Path, monkeypatch: pytest.MonkeyPatc
     ("path", "pattern", "does"),
     [
         ("stop.sh", "stop.sh", True), ("a/stop.sh", "stop.sh", False), ("a/b", "a/*", True), ("a/b/c", "a/*", False),
-        ("a/b/c", "a/**", True), ("a", "a/**", True), ("x/y/halt.py", "**/halt.py", True), ("halt.py", "**/halt.py", True),
+        ("a/b/c", "a/**", True), ("a", "a/**", True), ("x/y/halt.py", "**/halt.py", True),
+        ("halt.py", "**/halt.py", True),
     ],
 )  # fmt: skip
 def test_patterns(path: str, pattern: str, does: bool) -> None:

@@ -53,6 +53,7 @@ def default() -> dict[str, Any]:
         "limits": {"memory": None, "pids": None, "lease": None, "lease_max": None},
         "keys": {"trusted": [], "needed": dict.fromkeys(ACTIONS, 1)},
         "interrupt": "",
+        "watch": None,
     }
 
 
@@ -63,7 +64,8 @@ def load(path: str) -> dict[str, Any]:
         path: The file; messages name it as it is given here.
 
     Returns:
-        The fields of `default`, with sizes in bytes, durations in whole seconds, and ``~/`` in ``read`` resolved.
+        The fields of `default`, with sizes in bytes, durations in whole seconds, and ``~/`` in ``read`` resolved;
+        ``watch`` as ``watchdog.rules.default`` has it, durations in seconds.
 
     Raises:
         PolicyError: It cannot be read, or is not a policy.
@@ -321,6 +323,12 @@ class _Reader:
 
     def _interrupt(self, node: yaml.Node) -> str:
         return self._text(node, "interrupt", 4000)
+
+    def _watch(self, node: yaml.Node) -> dict[str, Any]:
+        # Here, for few policies have this section.
+        from offswitch.enforce.watchdog import rules
+
+        return rules.read(node, self._refuse)
 
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,17}")

@@ -54,6 +54,9 @@ def looser(new: "dict[str, Any]", old: "dict[str, Any]") -> list[str]:
         known = old["keys"]["needed"][action]
         if count < known:
             found.append(f"keys needed to {action} {known} -> {count}")
+    # Which rule is stricter than another is not told apart.
+    if old.get("watch") is not None and new.get("watch") != old["watch"]:
+        found.append("what is watched for")
     return found
 
 

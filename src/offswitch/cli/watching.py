@@ -1,0 +1,152 @@
+"""`offswitch watch`."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+
+from offswitch.cli.arguments import Parser, duration
+from offswitch.cli.enforce import say
+from offswitch.cli.exits import FINDING, USAGE, Stop
+from offswitch.cli.table import safe
+from offswitch.enforce import policy
+from offswitch.enforce.watchdog import apis, tripping
+from offswitch.enforce.watchdog.rules import Rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def watch(arguments: list[str]) -> int:
+    """Be a gateway alone, or run a policy over recorded traffic; 1 if the latch tripped, or would have."""
+    parser = Parser("watch", "--upstream NAME=URL [options]  |  --replay LOG [--policy FILE]")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", default="127.0.0.1:8765", help="Where to listen (127.0.0.1:8765)."
+    )
+    parser.add_argument(
+        "--upstream", metavar="NAME=URL", action="append", default=[],
+        help="A model API, served below /NAME; openai and anthropic need no URL. May be repeated.",
+    )  # fmt: skip
+    parser.add_argument("--policy", metavar="FILE", help="Policy file; its section watch is used.")
+    parser.add_argument(
+        "--on-trip", metavar="ACTION", action="append", default=[],
+        help="stop:NAME, exec:COMMAND or webhook:URL; tried until it has worked. May be repeated.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decide-within", metavar="TIME", type=duration, help="What a judgement may take (50ms)."
+    )
+    parser.add_argument("--records", metavar="DIR", help="Folder for the traffic and the instructions.")
+    parser.add_argument(
+        "--replay", metavar="LOG", help="Say what the policy would have done with this record."
+    )
+    parser.add_json()
+    parser.add_state()
+    asked = parser.parse_args(arguments)
+    rules = _rules(asked.policy, asked.decide_within)
+    if asked.replay is not None:
+        return _replay(asked.replay, rules, asked.as_json)
+    if not asked.upstream:
+        parser.error("name at least one --upstream, or a record to --replay")
+    try:
+        given = tuple(apis.parse(one) for one in asked.upstream)
+        actions = tuple(tripping.parse(one) for one in asked.on_trip)
+    except (apis.ApiError, tripping.ActionError) as error:
+        raise Stop(USAGE, str(error)) from None
+    if len({api.name for api in given}) < len(given):
+        parser.error("each --upstream has a name of its own")
+    keys = apis.keys(given)
+    for api in given:
+        if api.name not in keys:
+            say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
+    if not actions:
+        say("no --on-trip: a trip ends this gateway's service and stops nobody")
+    return _serve(asked, given, keys, rules, actions)
+
+
+def _serve(
+    asked: "Any",
+    given: tuple[apis.Api, ...],
+    keys: dict[str, str],
+    rules: Rules,
+    actions: tuple[tripping.Action, ...],
+) -> int:
+    from offswitch.enforce.watchdog import alone
+    from offswitch.enforce.watchdog.decider import Unjudged
+
+    if asked.records is not None:
+        os.makedirs(asked.records, mode=0o700, exist_ok=True)
+    listener = _listen(asked.listen)
+    host, port = listener.getsockname()[:2]
+    for api in given:
+        shown = f"[{host}]" if ":" in host else host
+        print(f"{api.name}: http://{shown}:{port}/{api.name} leads to {api.url}", flush=True)
+    settings = alone.Settings(
+        listener, given, keys, rules, actions, asked.records and os.path.realpath(asked.records), asked.state
+    )
+    try:
+        tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line))))
+    except Unjudged as error:
+        raise Stop(USAGE, f"the judge could not begin: {error}") from None
+    return FINDING if tripped else 0
+
+
+def _listen(text: str) -> socket.socket:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise Stop(USAGE, f"--listen is HOST:PORT, such as 127.0.0.1:8765, not {text[:80]!r}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(256)
+    except OSError as error:
+        raise Stop(
+            USAGE, f"cannot listen on {text}: {error.strerror or error}; name another --listen"
+        ) from None
+    return listener
+
+
+def _rules(path: str | None, within: float | None) -> Rules:
+    try:
+        stated = policy.load(path) if path is not None else policy.default()
+    except policy.PolicyError as error:
+        raise Stop(USAGE, str(error)) from None
+    plain = stated["watch"]
+    if within is not None:
+        plain = {**plain, "decide_within": within}
+    return Rules.of(plain)
+
+
+def _replay(path: str, rules: Rules, as_json: bool) -> int:
+    from offswitch.enforce.watchdog import replaying
+
+    counts = dict.fromkeys(("exchanges", "calls", "observe", "deny", "stop"), 0)
+    lines = []
+    try:
+        for one in replaying.replay(path, rules):
+            counts["exchanges"] += 1
+            counts["calls"] += one.calls
+            for found in one.findings:
+                counts[found.mode] += 1
+                lines.append(
+                    {"number": one.number, "at": one.at, "endpoint": one.endpoint, "was": one.was,
+                     "mode": found.mode, "pattern": found.pattern, "why": found.why}
+                )  # fmt: skip
+    except replaying.TrafficError as error:
+        raise Stop(USAGE, str(error)) from None
+    if as_json:
+        json.dump({"counts": counts, "findings": lines}, sys.stdout, indent=1)
+        print()
+    else:
+        for line in lines:
+            done = f"{line['number']:>6}  would {line['mode']:<7}  was {line['was']:<7}"
+            print(safe(f"{done}  {line['pattern']}: {line['why']}"))
+        print(
+            f"{counts['exchanges']} exchanges with {counts['calls']} calls: would observe {counts['observe']}, "
+            f"deny {counts['deny']}, stop {counts['stop']}"
+        )
+    return FINDING if counts["stop"] else 0

@@ -1,0 +1,95 @@
+"""A gateway that stands alone, in front of agents that offswitch does not run: `offswitch watch`."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from offswitch.enforce.supervisor.loop import TICK
+from offswitch.enforce.watchdog import tripping
+from offswitch.enforce.watchdog.apis import Api
+from offswitch.enforce.watchdog.decider import Decider, Judges
+from offswitch.enforce.watchdog.gateway import Gateway
+from offswitch.enforce.watchdog.rules import Rules
+from offswitch.enforce.watchdog.serving import Door
+from offswitch.enforce.watchdog.watching import Watching
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a gateway alone is told.
+
+    Attributes:
+        listener: Listening socket.
+        apis: Where it leads to.
+        keys: The operator's keys, by the API's name.
+        rules: The rules.
+        actions: What to do at a trip.
+        records: Folder for the records, None for none.
+        state: Where the agents that are to be stopped have their state.
+    """
+
+    listener: socket.socket
+    apis: tuple[Api, ...]
+    keys: Mapping[str, str]
+    rules: Rules
+    actions: tuple[tripping.Action, ...]
+    records: str | None
+    state: str | None
+
+
+async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: What it is told.
+        tell: Says a line to people.
+
+    Returns:
+        Whether the latch tripped.
+
+    Raises:
+        Unjudged: No judge could be begun.
+        OSError: The records cannot be written.
+    """
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    tripped: list[asyncio.Task[None]] = []
+
+    def trip(why: str, pattern: str) -> None:
+        if tripped:
+            return
+        tell(f"TRIPPED: {why}; nothing is passed on any more")
+        for action in settings.actions:
+            doing = tripping.carry_out(action, why, pattern, settings.state, tell)
+            tripped.append(asyncio.create_task(doing))
+        if not settings.actions:
+            tripped.append(asyncio.create_task(asyncio.sleep(0)))
+
+    def note(event: str, facts: dict[str, object]) -> None:
+        tell(" ".join([event, *(f"{name}={value}" for name, value in facts.items())]))
+
+    watching = Watching(settings.rules, settings.records, trip, note)
+    judges = Judges(settings.rules.plain())
+    try:
+        decider = Decider(judges, settings.rules.decide_within)
+        await decider.start()
+        gateway = Gateway(settings.apis, settings.keys, settings.rules, watching, decider.judge)
+        door = Door(settings.listener, await gateway.start(), gateway.heard)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, over.set)
+        serving = asyncio.create_task(door.serve())
+        while not over.is_set() and not serving.done():
+            watching.tick()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), TICK)
+        serving.cancel()
+        await gateway.close()
+        for doing in tripped:
+            doing.cancel()
+        decider.close()
+    finally:
+        judges.close()
+    return bool(tripped)

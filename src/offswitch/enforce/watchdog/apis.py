@@ -1,0 +1,99 @@
+"""The model APIs behind a gateway: where they are, whose key opens them, and how an agent is led to the gateway."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+PLACEHOLDER = "offswitch-placeholder"
+"""What the agent has in the place of every key: no provider takes it, and the gateway takes it away."""
+
+_KNOWN = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+# What the official clients and the well-known agent programs read.
+_BASES = {"openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE"), "anthropic": ("ANTHROPIC_BASE_URL",)}
+_KEYS = {
+    "openai": ("OPENAI_API_KEY", "CODEX_API_KEY"),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+}
+# Their own reports and updates go to other hosts, which there are none of.
+_QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1"}
+
+
+class ApiError(ValueError):
+    """An API that is not stated as it should be; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """One model API.
+
+    Attributes:
+        name: How it is named; the gateway serves it below ``/NAME``.
+        url: Its base URL, as its clients want it: what stands for ``/NAME`` in a request to the gateway.
+    """
+
+    name: str
+    url: str
+
+    @property
+    def key_variable(self) -> str:
+        """The variable of the operator's that holds its key."""
+        return _KEYS.get(self.name, (self.name.upper().replace("-", "_") + "_API_KEY",))[0]
+
+
+def parse(text: str) -> Api:
+    """An API as ``--model-api`` states it: ``NAME=URL``, or ``openai`` or ``anthropic`` for the providers' own.
+
+    Raises:
+        ApiError: It is stated otherwise.
+    """
+    name, given, url = text.partition("=")
+    if not _NAME.fullmatch(name):
+        raise ApiError(
+            f"a model API is stated as NAME=URL, with a name of small letters and digits, not {text[:80]!r}"
+        )
+    if not given:
+        if name not in _KNOWN:
+            raise ApiError(f"where is the model API {name}? State it as {name}=https://HOST/PATH")
+        url = _KNOWN[name]
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ApiError(f"{url[:120]!r} is not a URL: state {name}=https://HOST/PATH") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ApiError(f"{url[:120]!r} is no address of a model API: state {name}=https://HOST/PATH")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ApiError(
+            f"the address of the model API {name} holds more than host, port and path: "
+            f"its key comes from {Api(name, '').key_variable}"
+        )
+    return Api(name, urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")))
+
+
+def keys(apis: "tuple[Api, ...]", environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The operator's key of each API that has one, by the API's name."""
+    found = {one.name: environment.get(one.key_variable, "").strip() for one in apis}
+    return {name: key for name, key in found.items() if key}
+
+
+def variables(apis: "tuple[Api, ...]", port: int) -> dict[str, str]:
+    """What an agent's environment gets, so that it asks the gateway and has no key of anyone's.
+
+    Args:
+        apis: The APIs.
+        port: The gateway's port on the agent's own 127.0.0.1.
+    """
+    given = dict(_QUIET)
+    for api in apis:
+        base = f"http://127.0.0.1:{port}/{api.name}"
+        own = api.name.upper().replace("-", "_")
+        for name in _BASES.get(api.name, (own + "_BASE_URL",)):
+            given[name] = base
+        for name in _KEYS.get(api.name, (own + "_API_KEY",)):
+            given[name] = PLACEHOLDER
+    # Anthropic's clients send either; with both, claude-code warns of a conflict.
+    given.pop("ANTHROPIC_AUTH_TOKEN", None)
+    return given

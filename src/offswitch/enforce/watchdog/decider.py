@@ -1,0 +1,273 @@
+"""Judging in time: the judge in a process of its own, and a deadline that holds whatever becomes of it.
+
+A judgement works on what a model wrote, which may make it slow, break it or end it. Apart from the gateway it can
+do none of these to the gateway: what is not answered in time is `Unjudged`, and the caller acts on that.
+"""
+
+import asyncio
+import gc
+import importlib
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offswitch.enforce.watchdog.calls import Call, Finding, Judgement
+from offswitch.sandboxes import kernel, wire
+
+if TYPE_CHECKING:
+    from offswitch.enforce.watchdog.judging import Judge
+
+_HOPELESS = 2.0
+"""Seconds after which a judge that has not answered is ended, and another begins."""
+_READY = 30.0
+"""Seconds that a judge may take to load."""
+
+
+class Unjudged(Exception):
+    """A call that was not judged: too late, the judge broke, or was lost. The message is one line that says which."""
+
+
+class Judges:
+    """The process that judges are forked from: it has loaded all that a judge needs, so that the next one is there
+    at once; and it has done so before it lost the right to read the programs of whoever started it.
+
+    Args:
+        rules: The rules as plain JSON (see ``rules.Rules``).
+        user: Host user to become, None to stay who one is.
+    """
+
+    def __init__(self, rules: dict[str, Any], user: int | None = None) -> None:
+        self._line, theirs = wire.pair()
+        source = str(Path(__file__).resolve().parents[3])
+        site = [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
+        code = (
+            f"import sys; sys.path.insert(0, {source!r}); sys.path += {site!r}; "
+            "from offswitch.enforce.watchdog.decider import main; main()"
+        )
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", code],
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={}, cwd="/", start_new_session=True,
+            )  # fmt: skip
+        wire.send(self._line, ("rules", os.getpid(), user, rules))
+
+    def another(self) -> socket.socket:
+        """A socket to a new judge, which says ``ready`` once it is; the one before it is ended.
+
+        Raises:
+            Unjudged: There is none to be had.
+        """
+        ours, theirs = wire.pair()
+        with theirs:
+            try:
+                wire.send(self._line, ("begin",), [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise Unjudged("the judge was lost") from None
+        return ours
+
+    def close(self) -> None:
+        """End it, and every judge."""
+        self._line.close()
+        with suppress(OSError):
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+class Decider:
+    """The gateway's end: asks the judge, and waits no longer than it may.
+
+    Args:
+        judges: Where judges come from.
+        within: Seconds for a judgement, from the moment the call was there.
+    """
+
+    def __init__(self, judges: Judges, within: float) -> None:
+        self._judges = judges
+        self._within = within
+        self._line: socket.socket | None = None
+        self._waiting: dict[int, tuple[asyncio.Future[Judgement], float]] = {}
+        self._number = 0
+        self._ready: asyncio.Future[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Begin a judge, and wait until it can judge.
+
+        Raises:
+            Unjudged: It cannot be begun.
+        """
+        self._begin()
+        assert self._ready is not None
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ready), _READY)
+        except TimeoutError:
+            raise Unjudged(f"the judge was not ready within {_READY:.0f} s") from None
+
+    def close(self) -> None:
+        """End the judge."""
+        self._end("the judge was closed")
+
+    async def judge(self, call: Call, since: float) -> Judgement:
+        """Have a call judged.
+
+        Args:
+            call: The call.
+            since: When its last byte was there, by the loop's clock.
+
+        Raises:
+            Unjudged: It was not judged within the time.
+        """
+        loop = asyncio.get_running_loop()
+        if self._line is None:
+            self._begin()
+        assert self._line is not None
+        self._number += 1
+        number, answer = self._number, loop.create_future()
+        self._waiting[number] = (answer, loop.time())
+        try:
+            wire.send(self._line, ("judge", number, call.id, call.name, call.arguments, call.kind))
+        except OSError:
+            del self._waiting[number]
+            raise Unjudged("the judge cannot be reached, or has more to judge than it can take") from None
+        self._watch_over()
+        try:
+            async with asyncio.timeout_at(since + self._within):
+                judgement: Judgement = await answer
+                return judgement
+        except TimeoutError:
+            raise Unjudged(f"it was not judged within {self._within * 1000:.0f} ms") from None
+
+    def _begin(self) -> None:
+        ours = self._judges.another()
+        ours.setblocking(False)
+        self._line = ours
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        # Nobody may be waiting for it when it fails.
+        self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
+        loop.add_reader(ours, self._hear)
+
+    def _hear(self) -> None:
+        assert self._line is not None
+        try:
+            message = wire.receive(self._line)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError, EOFError):
+            message = None
+        if message is None:
+            self._end("the judge was lost")
+            return
+        (word, *values), _ = message
+        if word == "ready":
+            if self._ready is not None and not self._ready.done():
+                self._ready.set_result(None)
+            return
+        number, *rest = values
+        answer, _ = self._waiting.pop(number, (None, 0.0))
+        if answer is None or answer.done():
+            return
+        if word == "failed":
+            answer.set_exception(Unjudged(f"the judge failed: {rest[0]}"))
+        else:
+            findings, complete = rest
+            answer.set_result(Judgement(tuple(Finding(*one) for one in findings), complete))
+
+    def _watch_over(self) -> None:
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(_HOPELESS, self._look)
+
+    def _look(self) -> None:
+        """End a judge that hangs: it goes through one call after the other, so nobody else gets an answer either."""
+        self._watch = None
+        oldest = min((began for _, began in self._waiting.values()), default=None)
+        if oldest is None:
+            return
+        if asyncio.get_running_loop().time() - oldest >= _HOPELESS:
+            self._end(f"the judge hung for {_HOPELESS:.0f} s and was ended")
+            with suppress(Unjudged):
+                self._begin()
+        else:
+            self._watch_over()
+
+    def _end(self, why: str) -> None:
+        if self._line is not None:
+            asyncio.get_running_loop().remove_reader(self._line)
+            self._line.close()
+            self._line = None
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(Unjudged(why))
+        waiting, self._waiting = self._waiting, {}
+        for answer, _ in waiting.values():
+            if not answer.done():
+                answer.set_exception(Unjudged(why))
+
+
+def main() -> None:
+    """Be the process that judges are forked from, for the gateway at the other end of standard input."""
+    line = socket.socket(fileno=os.dup(0))
+    message = wire.receive(line)
+    if message is None:
+        return
+    (_, gateway, user, plain), _ = message
+    kernel.die_with(gateway)
+    kernel.rename("judges")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    from offswitch.enforce.watchdog.judging import Judge
+    from offswitch.enforce.watchdog.rules import Rules
+    from offswitch.evidence import shell
+
+    for module in pkgutil.iter_modules(shell.__path__):
+        importlib.import_module(f"{shell.__name__}.{module.name}")
+    rules = Rules.of(plain)
+    # What is loaded only when it is first used is loaded now: afterwards this user may not read it.
+    Judge(rules).judge(Call("", "bash", '{"command": "python3 -c 1; true"}'))
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    kernel.give_up_privileges()
+    kernel.close_to_tracers()
+    kernel.die_with(gateway)
+    gc.collect()
+    gc.freeze()
+    judging = 0
+    while (message := wire.receive(line)) is not None:
+        _, (given,) = message
+        if judging:
+            # One that hangs hears nothing.
+            os.kill(judging, signal.SIGKILL)
+            os.waitpid(judging, 0)
+        own = os.getpid()
+        if (judging := os.fork()) == 0:
+            try:
+                line.close()
+                kernel.die_with(own)
+                _judge(Judge(rules), socket.socket(fileno=given))
+            finally:
+                os._exit(0)
+        os.close(given)
+
+
+def _judge(judge: "Judge", line: socket.socket) -> None:
+    """Judge what is asked on a line until that ends."""
+    kernel.rename("judge")
+    wire.send(line, ("ready",))
+    while (message := wire.receive(line)) is not None:
+        (_, number, *call), _ = message
+        try:
+            judged = judge.judge(Call(*call))
+            findings = [(one.pattern, one.mode, one.why) for one in judged.findings]
+            wire.send(line, ("judged", number, findings, judged.complete))
+        except OSError:
+            return
+        except Exception as error:
+            wire.send(line, ("failed", number, f"{type(error).__name__}: {error}"[:500]))

@@ -1,0 +1,589 @@
+"""The gateway: the agent's only way to a model, which sees every call and lets no tool call through unjudged.
+
+A reverse proxy that changes nothing but what it has to: it takes away what the agent has for a key and puts the real
+one there, asks for answers that are not compressed, and holds each tool call back until it is judged. What it does not
+understand it does not pass on: an endpoint or a tool that the rules do not name, a protocol upgrade, an answer that is
+not what its API says. Each such thing ends in an error in the API's own form, which says why.
+"""
+
+import asyncio
+import fnmatch
+import json
+import ssl
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+import yarl
+from aiohttp import web
+from multidict import CIMultiDict
+
+from offswitch.enforce.watchdog import protocols
+from offswitch.enforce.watchdog.apis import Api
+from offswitch.enforce.watchdog.calls import (
+    MODES,
+    Asked,
+    Call,
+    Finding,
+    Judgement,
+    Part,
+    Pass,
+    Unreadable,
+    Usage,
+)
+from offswitch.enforce.watchdog.decider import Unjudged
+from offswitch.enforce.watchdog.rules import Rules
+
+LARGEST = 64 << 20
+"""Bytes of the largest request, and of the largest answer that is not a stream."""
+_CONNECT = 20.0
+_SILENT = 900.0
+"""Seconds for which an upstream may say nothing; a model may think for minutes."""
+_UNREAD = 120.0
+"""Seconds for which an agent may leave an answer unread."""
+_IDLE = 75.0
+
+_STRANGE = "it is not what its API says; offswitch's account tells what is wrong with it"
+"""Said to an agent, without a word of what was not understood: that may be a call."""
+
+# RFC 9110, 7.6.1, and what belongs to one connection or to one side only.
+_HOP = frozenset(
+    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
+    .split()
+)  # fmt: skip
+_NOT_SENT = _HOP | frozenset(
+    "host content-length content-encoding accept-encoding expect authorization x-api-key api-key cookie forwarded via "
+    "x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip openai-organization openai-project".split()
+)
+_NOT_RETURNED = _HOP | frozenset("content-length content-encoding set-cookie alt-svc".split())
+
+
+class Refused(Exception):
+    """A request that is not carried out.
+
+    Attributes:
+        status: HTTP status.
+        line: Why, for the agent and the account.
+    """
+
+    def __init__(self, status: int, line: str) -> None:
+        super().__init__(line)
+        self.status, self.line = status, line
+
+
+class Tripped(Exception):
+    """The latch has tripped: the agent gets no more of anything."""
+
+
+class Keeper(Protocol):
+    """Who a gateway works for: the latch, and the account."""
+
+    async def forwards(self) -> bool:
+        """Whether a request may be sent upstream; waits as long as the agent is held."""
+
+    def passes(self) -> bool:
+        """Whether the agent may get anything now."""
+
+    def judging(self) -> str:
+        """A judgement begins; its key."""
+
+    async def judged(self, key: str, event: str, findings: Sequence[Finding]) -> bool:
+        """It has ended: whether the agent may have the call; waits as long as the agent is held."""
+
+    def dropped(self, key: str) -> None:
+        """It has ended, and nobody waits for the call any more."""
+
+    def found(self, finding: Finding) -> None:
+        """Something was found besides calls; one that asks for a stop trips the latch."""
+
+    def note(self, event: str, **facts: object) -> None:
+        """Write into the account."""
+
+    def asked(self, exchange: "Exchange", asked: Asked) -> list[Finding]:
+        """A request that is about to be sent upstream; what is found in it."""
+
+    def answered(self, exchange: "Exchange") -> list[Finding]:
+        """An exchange that is over; what is found in it."""
+
+
+@dataclass
+class Exchange:
+    """One request and its answer, as the account has it.
+
+    Attributes:
+        number: Its number, from 1.
+        api: The name of the API.
+        endpoint: ``METHOD /path``, without the query.
+        dialect: The protocol's name, "" for an endpoint that carries no calls.
+        model: The model that it names.
+        status: Of the answer, 0 before there is one.
+        calls: The tool calls in the answer, each with its judgement (None: not judged in time) and what was done.
+        usage: Tokens, where the answer says so.
+        program: What the client calls itself.
+        hosted: The offered tools that the provider executes.
+        began: Seconds by the loop's clock.
+    """
+
+    number: int
+    api: str
+    endpoint: str
+    dialect: str = ""
+    model: str = ""
+    status: int = 0
+    calls: list[tuple[Call, Judgement | None, str]] = field(default_factory=list)
+    usage: Usage | None = None
+    program: str = ""
+    hosted: tuple[str, ...] = ()
+    began: float = 0.0
+
+
+Judges = Callable[[Call, float], Awaitable[Judgement]]
+
+
+class Gateway:
+    """See the module.
+
+    Args:
+        apis: The APIs that it leads to.
+        keys: The operator's keys, by the API's name; an API without one gets none.
+        rules: What is allowed, and what is to be done about what is found.
+        keeper: Who it works for.
+        judge: Judges a call that was there at a moment of the loop's clock; raises `Unjudged`.
+    """
+
+    def __init__(
+        self, apis: tuple[Api, ...], keys: Mapping[str, str], rules: Rules, keeper: Keeper, judge: Judges
+    ) -> None:
+        self._apis = {api.name: api for api in apis}
+        self._keys = keys
+        self._rules = rules
+        self._keeper = keeper
+        self._judge = judge
+        self._count = 0
+        self.heard: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        """Connections that have brought a request."""
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self, tls: ssl.SSLContext | None = None) -> web.Server:
+        """Get ready.
+
+        Args:
+            tls: How upstreams are checked; None for the system's certificates.
+
+        Returns:
+            What makes the protocol of a connection.
+        """
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, ssl=tls or True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENT),
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=1 << 18,
+            max_line_size=1 << 16,
+            max_field_size=1 << 16,
+        )
+        return web.Server(
+            self._handle,
+            keepalive_timeout=_IDLE,
+            handler_cancellation=True,
+            access_log=None,
+            read_bufsize=1 << 18,
+        )
+
+    async def close(self) -> None:
+        """Cut every request in flight."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        if request.transport is not None:
+            self.heard.add(request.transport)
+        self._count += 1
+        exchange = Exchange(self._count, "", f"{request.method} {request.rel_url.path}", began=loop.time())
+        exchange.program = request.headers.get("User-Agent", "")[:200]
+        dialect: protocols.Dialect | None = None
+        answer: web.StreamResponse | None = None
+        try:
+            api, path = self._find(request)
+            exchange.api = api.name
+            exchange.endpoint = f"{request.method} {path}"
+            dialect = protocols.find(request.method, path)
+            if dialect is None:
+                return await self._relay(request, api, path, exchange)
+            exchange.dialect = dialect.name
+            return await self._exchange(request, api, path, dialect, exchange)
+        except Tripped:
+            self._drop(request)
+            answer = web.Response(status=503)
+        except Refused as refused:
+            answer = self._error(request, exchange, dialect, refused.status, refused.line)
+        except Unreadable as error:
+            answer = self._error(request, exchange, dialect, 400, f"the request is not understood: {error}")
+        finally:
+            with suppress(Tripped):
+                self._act(self._keeper.answered(exchange))
+        return answer
+
+    def _find(self, request: web.BaseRequest) -> tuple[Api, str]:
+        """The API that a request is for, and the path below its base."""
+        if request.headers.get("Upgrade") or request.method == "CONNECT":
+            raise Refused(403, "offswitch passes no protocol upgrade on")
+        # As it came: what is decoded once too often leads elsewhere.
+        raw = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
+        path = raw.partition("?")[0].partition("#")[0]
+        _, _, rest = path.partition("/")
+        name, _, below = rest.partition("/")
+        api = self._apis.get(name)
+        if api is None:
+            known = ", ".join(f"/{one}" for one in self._apis)
+            raise Refused(404, f"offswitch leads to no such API here; there is {known}")
+        if any(
+            part in (".", "..") or "%2e" in part.lower() or "%2f" in part.lower() for part in below.split("/")
+        ):
+            raise Refused(400, "the path does not name one place")
+        return api, "/" + below
+
+    async def _relay(
+        self, request: web.BaseRequest, api: Api, path: str, exchange: Exchange
+    ) -> web.StreamResponse:
+        """An endpoint that carries no calls, or that the rules name."""
+        endpoint = f"{request.method} {path}"
+        if not protocols.harmless(request.method, path) and not any(
+            fnmatch.fnmatchcase(endpoint, one) for one in self._rules.endpoints
+        ):
+            finding = Finding(
+                "endpoint", self._rules.mode, f"{endpoint[:200]} is not an endpoint that the rules name"
+            )
+            self._act([finding])
+            if self._rules.mode != "observe":
+                raise Refused(403, f"offswitch does not pass on {endpoint[:200]}; the policy can name it")
+        body = await self._body(request)
+        await self._forwards()
+        async with self._upstream(request, api, path, body) as got:
+            exchange.status = got.status
+            answer = web.StreamResponse(status=got.status, headers=_returned(got.headers))
+            await answer.prepare(request)
+            async for data in got.content.iter_any():
+                await self._write(answer, data)
+            await answer.write_eof()
+            return answer
+
+    async def _exchange(
+        self, request: web.BaseRequest, api: Api, path: str, dialect: protocols.Dialect, exchange: Exchange
+    ) -> web.StreamResponse:
+        body = await self._body(request)
+        asked = dialect.asked(body)
+        exchange.model = asked.model
+        for tool in asked.tools:
+            if tool.hosted and not any(fnmatch.fnmatchcase(tool.name, one) for one in self._rules.hosted):
+                why = f"the tool {tool.name[:80]} would be executed by the provider, where nobody sees it"
+                self._act([Finding("hosted-tool", self._rules.mode, why)])
+                if self._rules.mode != "observe":
+                    raise Refused(
+                        403, f"offswitch does not pass this request on: {why}; the policy can name it"
+                    )
+        denied = self._act(self._keeper.asked(exchange, asked))
+        if denied is not None:
+            raise Refused(403, f"offswitch does not pass this request on: {denied.why}")
+        await self._forwards()
+        async with self._upstream(request, api, path, body) as got:
+            exchange.status = got.status
+            kind = got.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if got.status >= 400:
+                return await self._failed(request, got)
+            if not 200 <= got.status < 300:
+                raise Refused(502, f"{api.name} answered with status {got.status}, which is not passed on")
+            if kind == "text/event-stream":
+                return await self._stream(request, got, dialect, asked, exchange)
+            if kind == "application/json":
+                return await self._whole(request, got, dialect, asked, exchange)
+            raise Refused(
+                502,
+                f"{api.name} answered with {kind[:80] or 'something'}, not with JSON or a stream of events",
+            )
+
+    # Answers
+
+    async def _whole(
+        self,
+        request: web.BaseRequest,
+        got: aiohttp.ClientResponse,
+        dialect: protocols.Dialect,
+        asked: Asked,
+        exchange: Exchange,
+    ) -> web.StreamResponse:
+        data = await _bounded(got)
+        since = asyncio.get_running_loop().time()
+        try:
+            whole = dialect.whole(asked, data, self._rules.fences)
+        except Unreadable as error:
+            self._keeper.note("broken answer", exchange=exchange.number, why=str(error)[:300])
+            raise Refused(502, f"offswitch does not pass this answer on: {_STRANGE}") from None
+        exchange.usage = whole.usage
+        for call in whole.calls:
+            why = await self._rule(call, since, exchange)
+            if why is not None:
+                whole.deny(call, why)
+        answer = web.Response(status=got.status, headers=_returned(got.headers), body=whole.bytes())
+        await answer.prepare(request)
+        await answer.write_eof()
+        return answer
+
+    async def _stream(
+        self,
+        request: web.BaseRequest,
+        got: aiohttp.ClientResponse,
+        dialect: protocols.Dialect,
+        asked: Asked,
+        exchange: Exchange,
+    ) -> web.StreamResponse:
+        reader = dialect.reader(asked, self._rules.fences)
+        answer = web.StreamResponse(status=got.status, headers=_returned(got.headers))
+        await answer.prepare(request)
+        try:
+            async for data in got.content.iter_any():
+                await self._send(answer, reader, reader.feed(data), exchange)
+            await self._send(answer, reader, reader.end(), exchange)
+        except (Unreadable, aiohttp.ClientError, TimeoutError, Refused) as error:
+            self._keeper.note("broken answer", exchange=exchange.number, why=_line(error))
+            line = _STRANGE if isinstance(error, Unreadable) else _line(error)
+            await self._write(answer, dialect.broken(f"offswitch ended this answer: {line}"))
+        finally:
+            exchange.usage = reader.usage
+        await answer.write_eof()
+        return answer
+
+    async def _send(
+        self,
+        answer: web.StreamResponse,
+        reader: protocols.Reader,
+        parts: Iterable[Part],
+        exchange: Exchange,
+    ) -> None:
+        """Send parts of an answer on, each call once it is judged."""
+        since = asyncio.get_running_loop().time()
+        waiting = b""
+        try:
+            for part in parts:
+                if isinstance(part, Pass):
+                    waiting += part.data
+                    continue
+                await self._write(answer, waiting)
+                waiting = b""
+                why = await self._rule(part.call, since, exchange)
+                waiting = part.data if why is None else reader.deny(part, why)
+        finally:
+            # Also what came before something that is not understood.
+            await self._write(answer, waiting)
+
+    async def _failed(self, request: web.BaseRequest, got: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Pass an upstream's error on."""
+        data = await _bounded(got)
+        headers = _returned(got.headers)
+        # Whatever it says that it is: an error is not a place for a stream of calls.
+        if headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        answer = web.Response(status=got.status, headers=headers, body=data)
+        await answer.prepare(request)
+        await answer.write_eof()
+        return answer
+
+    # Judging
+
+    async def _rule(self, call: Call, since: float, exchange: Exchange) -> str | None:
+        """Have a call judged, and act on it.
+
+        Returns:
+            Why the call is denied, None if it is allowed.
+
+        Raises:
+            Tripped: The latch has tripped.
+        """
+        key = self._keeper.judging()
+        judgement: Judgement | None = None
+        findings: tuple[Finding, ...]
+        try:
+            try:
+                judgement = await self._judge(call, since)
+            except Unjudged as error:
+                # Blindness is a trip, where the rules say so.
+                why = f"a call of {call.name[:80]} was not judged: {error}"
+                findings, event = (
+                    (Finding("unjudged", self._rules.mode, why),),
+                    f"unjudged-{self._rules.mode}",
+                )
+            else:
+                findings, event = judgement.findings, f"found-{judgement.mode or 'nothing'}"
+            mode = max((one.mode for one in findings), key=MODES.index, default=None)
+            exchange.calls.append((call, judgement, mode or "allow"))
+            for finding in findings:
+                self._keeper.note("found", pattern=finding.pattern, mode=finding.mode, why=finding.why)
+            if await self._keeper.judged(key, event, findings):
+                return None
+        except asyncio.CancelledError:
+            self._keeper.dropped(key)
+            raise
+        if not self._keeper.passes():
+            raise Tripped
+        return next((one.why for one in findings if one.mode == mode), "it came too late")
+
+    def _act(self, findings: Iterable[Finding]) -> Finding | None:
+        """Do what is asked for by findings that are of no call.
+
+        Returns:
+            The first for which something is denied, None if nothing is.
+
+        Raises:
+            Tripped: One of them asked for a stop.
+        """
+        denied = None
+        for finding in findings:
+            self._keeper.note("found", pattern=finding.pattern, mode=finding.mode, why=finding.why)
+            self._keeper.found(finding)
+            if finding.mode == "deny":
+                denied = denied or finding
+        if not self._keeper.passes():
+            raise Tripped
+        return denied
+
+    async def _forwards(self) -> None:
+        if not await self._keeper.forwards():
+            raise Tripped
+
+    # The two connections
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        parts, size = [], 0
+        try:
+            async for data in request.content.iter_any():
+                size += len(data)
+                if size > LARGEST:
+                    raise Refused(413, f"the request is larger than {LARGEST >> 20} MiB")
+                parts.append(data)
+        except (web.RequestPayloadError, aiohttp.ClientError, ValueError) as error:
+            raise Refused(400, f"the request's body is malformed: {_line(error)}") from None
+        return b"".join(parts)
+
+    def _upstream(self, request: web.BaseRequest, api: Api, path: str, body: bytes) -> "_Upstream":
+        assert self._session is not None
+        headers: CIMultiDict[str] = CIMultiDict()
+        named = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
+        for name, value in request.headers.items():
+            if name.lower() not in _NOT_SENT and name.lower() not in named:
+                headers.add(name, value)
+        headers["Accept-Encoding"] = "identity"
+        key = self._keys.get(api.name)
+        if key is not None:
+            # Every request of Anthropic's API names its version.
+            if "anthropic-version" in headers:
+                headers["x-api-key"] = key
+            else:
+                headers["Authorization"] = f"Bearer {key}"
+        query = request.raw_path.partition("?")[2] if request.raw_path.startswith("/") else ""
+        url = api.url + path + (f"?{query}" if query else "")
+        return _Upstream(self._session, api.name, request.method, url, headers, body)
+
+    async def _write(self, answer: web.StreamResponse, data: bytes) -> None:
+        if not data:
+            return
+        if not self._keeper.passes():
+            raise Tripped
+        try:
+            async with asyncio.timeout(_UNREAD):
+                await answer.write(data)
+        except TimeoutError:
+            raise ConnectionResetError("the agent does not read its answer") from None
+
+    def _drop(self, request: web.BaseRequest) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    def _error(
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        dialect: protocols.Dialect | None,
+        status: int,
+        line: str,
+    ) -> web.StreamResponse:
+        exchange.status = status
+        self._keeper.note("refused call", endpoint=exchange.endpoint[:200], why=line, status=status)
+        body = (
+            dialect.refusal(status, line)
+            if dialect is not None
+            else json.dumps({"error": {"message": line}}).encode()
+        )
+        answer = web.Response(status=status, body=body, content_type="application/json")
+        answer.force_close()
+        return answer
+
+
+class _Upstream:
+    """A request to an upstream, as a context manager that gives the answer.
+
+    Raises:
+        Refused: There is no answer.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        name: str,
+        method: str,
+        url: str,
+        headers: CIMultiDict[str],
+        body: bytes,
+    ) -> None:
+        self._name = name
+        self._asking = session.request(
+            method,
+            yarl.URL(url, encoded=True),
+            headers=headers,
+            data=body if body or method in ("POST", "PUT", "PATCH") else None,
+            allow_redirects=False,
+            skip_auto_headers=("User-Agent", "Accept"),
+        )
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        try:
+            self._got = await self._asking
+        except TimeoutError:
+            raise Refused(504, f"{self._name} did not answer in time") from None
+        except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
+            raise Refused(502, f"{self._name} cannot be asked: {_line(error)}") from None
+        return self._got
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None or not self._got.content.is_eof():
+            self._got.close()
+        else:
+            self._got.release()
+        if isinstance(error, aiohttp.ClientError | TimeoutError):
+            raise Refused(502, f"the answer of {self._name} broke off: {_line(error)}") from None
+
+
+async def _bounded(got: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for data in got.content.iter_any():
+        size += len(data)
+        if size > LARGEST:
+            raise Refused(502, f"the answer is larger than {LARGEST >> 20} MiB")
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _returned(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        if name.lower() not in _NOT_RETURNED:
+            kept.add(name, value)
+    return kept
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (text or type(error).__name__)[:300]

@@ -1,0 +1,80 @@
+"""The record of a gateway's traffic: one line of JSON for each exchange, which `replaying` reads."""
+
+import json
+import os
+import time
+from typing import Any
+
+from offswitch.enforce.watchdog.calls import Call, Judgement
+from offswitch.enforce.watchdog.gateway import Exchange
+
+NAME = "traffic.jsonl"
+LARGEST = 64 << 20
+"""Bytes after which a record is put aside as ``traffic.1.jsonl``, in the place of the one before it."""
+_LONGEST = 256 * 1024
+"""Most characters of a call's arguments that are kept."""
+
+
+class Traffic:
+    """Writes the record.
+
+    Args:
+        folder: Where it lies.
+        private: Whether the arguments of calls are left out; such a record cannot be replayed.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+
+    def __init__(self, folder: str, *, private: bool = False) -> None:
+        self._path = f"{folder}/{NAME}"
+        self._private = private
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.open(self._path, flags, 0o600)
+        self._size = os.fstat(self._file).st_size
+
+    def add(self, exchange: Exchange, took: float) -> None:
+        """Write an exchange down.
+
+        Args:
+            exchange: It, over.
+            took: Seconds.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        usage = exchange.usage
+        line = {
+            "at": time.time_ns() // 1_000_000,
+            "number": exchange.number,
+            "api": exchange.api,
+            "endpoint": exchange.endpoint[:300],
+            "model": exchange.model[:200],
+            "status": exchange.status,
+            "ms": round(took * 1000, 1),
+            "usage": None if usage is None else [usage.input, usage.output],
+            "hosted": list(exchange.hosted),
+            "calls": [self._call(*one) for one in exchange.calls],
+        }
+        data = json.dumps(line).encode() + b"\n"
+        if self._size + len(data) > LARGEST:
+            os.close(self._file)
+            os.replace(self._path, self._path.replace(".jsonl", ".1.jsonl"))
+            self._open()
+        # One write: what a kill cuts is the last line, and a reader passes that over.
+        self._size += os.write(self._file, data)
+
+    def _call(self, call: Call, judgement: Judgement | None, done: str) -> dict[str, Any]:
+        told: dict[str, Any] = {"id": call.id, "name": call.name, "kind": call.kind, "done": done}
+        if not self._private:
+            told["arguments"] = call.arguments[:_LONGEST]
+            if len(call.arguments) > _LONGEST:
+                told["cut"] = True
+        if judgement is None:
+            told["unjudged"] = True
+        else:
+            told["found"] = [[one.pattern, one.mode, one.why] for one in judgement.findings]
+        return told

@@ -1,0 +1,132 @@
+"""What a gateway that stands alone does when its latch trips: again and again, until it is seen to have worked."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+
+from offswitch.enforce import names
+
+AGAIN = 1.0
+"""Seconds until an action that did not work is tried again."""
+_LONGEST = 30.0
+"""Seconds that one try may take."""
+
+
+class ActionError(ValueError):
+    """An action that is not stated as it should be; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do.
+
+    Attributes:
+        kind: ``stop`` an agent of this host, ``exec`` a command of the shell, or call a ``webhook``.
+        what: The agent's name, the command, or the URL.
+    """
+
+    kind: Literal["stop", "exec", "webhook"]
+    what: str
+
+
+def parse(text: str) -> Action:
+    """An action as ``--on-trip`` states it: ``stop:NAME``, ``exec:COMMAND`` or ``webhook:URL``.
+
+    Raises:
+        ActionError: It is stated otherwise.
+    """
+    kind, _, what = text.partition(":")
+    if kind == "stop":
+        try:
+            return Action("stop", names.check(what))
+        except ValueError as error:
+            raise ActionError(str(error)) from None
+    if kind == "exec" and what.strip():
+        return Action("exec", what)
+    if kind == "webhook" and what.startswith(("http://", "https://")):
+        return Action("webhook", what)
+    raise ActionError(
+        f"what is to be done at a trip is stop:NAME, exec:COMMAND or webhook:URL, not {text[:80]!r}"
+    )
+
+
+async def carry_out(
+    action: Action, why: str, pattern: str, state: str | None, tell: Callable[[str], None]
+) -> None:
+    """Do it until it has worked: the death was observed, the command ended with 0, the webhook answered with 2xx.
+
+    Args:
+        action: What to do.
+        why: What tripped the latch.
+        pattern: The pattern's name.
+        state: ``--state`` of the agent that is to be stopped.
+        tell: Says a line to people.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(_LONGEST):
+                problem = await _try(action, why, pattern, state)
+        except TimeoutError:
+            problem = f"it took more than {_LONGEST:.0f} s"
+        except OSError as error:
+            problem = error.strerror or str(error)
+        if problem is None:
+            tell(f"{action.kind}:{action.what} done")
+            return
+        tell(f"{action.kind}:{action.what} did not work ({problem}); trying again")
+        await asyncio.sleep(AGAIN)
+
+
+async def _try(action: Action, why: str, pattern: str, state: str | None) -> str | None:
+    """One try; what went wrong, or None."""
+    if action.kind == "webhook":
+        data = json.dumps({"event": "offswitch trip", "why": why, "pattern": pattern})
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(
+                    action.what,
+                    data=data,
+                    headers={"Content-Type": "application/json"},
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                return None if 200 <= answer.status < 300 else f"it answered with status {answer.status}"
+        except aiohttp.ClientError as error:
+            return str(error) or type(error).__name__
+    if action.kind == "stop":
+        command = [
+            sys.executable,
+            "-m",
+            "offswitch",
+            "stop",
+            action.what,
+            "--reason",
+            f"watchdog: {why}"[:500],
+        ]
+        command += ["--state", state] if state is not None else []
+    else:
+        command = ["/bin/sh", "-c", action.what]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "OFFSWITCH_WHY": why, "OFFSWITCH_PATTERN": pattern},
+        start_new_session=True,
+    )
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        raise
+    if process.returncode == 0:
+        return None
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return f"exit code {process.returncode}" + (f": {lines[-1][:200]}" if lines else "")

@@ -1,0 +1,156 @@
+"""What a gateway does besides passing on: it holds the latch's machine, counts, and keeps the records."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from offswitch.enforce.supervisor.loop import TICK
+from offswitch.enforce.watchdog.budgets import Budgets
+from offswitch.enforce.watchdog.calls import Asked, Finding
+from offswitch.enforce.watchdog.gateway import Exchange
+from offswitch.enforce.watchdog.instructions import Record, RecordLost
+from offswitch.enforce.watchdog.machine import NEVER, Machine
+from offswitch.enforce.watchdog.rules import Rules
+from offswitch.enforce.watchdog.traffic import Traffic
+
+Trip = Callable[[str, str], None]
+"""Stops the agent: called with why, and the pattern's name; again at every tick until its death is told."""
+Note = Callable[[str, dict[str, object]], None]
+"""Writes into the account: an event and its facts."""
+
+
+class Watching:
+    """The gateway's keeper (see ``gateway.Keeper``).
+
+    Args:
+        rules: The rules.
+        folder: Where the records go, None for none.
+        trip: See `Trip`.
+        note: See `Note`.
+
+    Raises:
+        OSError, RecordLost: The records cannot be written.
+    """
+
+    def __init__(self, rules: Rules, folder: str | None, trip: Trip, note: Note) -> None:
+        self._rules = rules
+        self._trip, self._note = trip, note
+        self._why = ("", "")
+        self._budgets = Budgets(rules)
+        self._began = time.monotonic()
+        self._record = None if folder is None else Record(folder, private=rules.private)
+        self._traffic = None if folder is None else Traffic(folder, private=rules.private)
+        self._number = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        # What is not judged in time is told by whoever asked for it. Where that stops the agent, the machine's own
+        # counter is there besides.
+        decision = math.ceil(rules.decide_within / TICK) + 1 if rules.mode == "stop" else NEVER
+        self._machine = Machine(lease=NEVER, grace=NEVER, decision=decision, heartbeats={})
+        self._machine.step("start")
+
+    # The latch
+
+    def happened(self, event: str) -> None:
+        """Something that the supervisor tells of: ``hold``, ``release``, ``order-1``, ``dead``."""
+        self._do(self._machine.step(event))
+        if self._machine.state == "held":
+            self._free.clear()
+        else:
+            self._free.set()
+
+    def tick(self) -> None:
+        """Called every ``TICK``."""
+        for event, _, actions in self._machine.tick():
+            if event == "unjudged-stop":
+                self._why = ("a judgement was lost", "unjudged")
+            self._do(actions)
+        if found := self._budgets.elapsed(time.monotonic() - self._began):
+            self.found(found)
+
+    def _do(self, actions: Sequence[str]) -> None:
+        if "kill" in actions:
+            self._free.set()
+            self._trip(*self._why)
+
+    def passes(self) -> bool:
+        """Whether the agent may get anything now."""
+        return self._machine.state in ("running", "held", "warned")
+
+    async def forwards(self) -> bool:
+        """Whether a request may be sent upstream; waits as long as the agent is held."""
+        while (actions := self._machine.step("asked")) == ("wait",):
+            await self._free.wait()
+        return actions == ("forward",)
+
+    def judging(self) -> str:
+        """A judgement begins; its key."""
+        self._number += 1
+        key = str(self._number)
+        self._machine.step("judging", key)
+        return key
+
+    async def judged(self, key: str, event: str, findings: Sequence[Finding]) -> bool:
+        """It has ended: whether the agent may have the call; waits as long as the agent is held."""
+        self._because(findings)
+        while (actions := self._machine.step(event, key)) == ("wait",):
+            await self._free.wait()
+        self._do(actions)
+        return actions == ("deliver",)
+
+    def dropped(self, key: str) -> None:
+        """It has ended, and nobody waits for the call any more."""
+        self._machine.step("found-deny", key)
+
+    def found(self, finding: Finding) -> None:
+        """Something was found besides calls; one that asks for a stop trips the latch."""
+        self._because([finding])
+        if finding.mode == "stop":
+            self._do(self._machine.step("found-stop"))
+
+    def _because(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            if finding.mode == "stop" and self.passes():
+                self._why = (f"{finding.pattern}: {finding.why}", finding.pattern)
+
+    # The records
+
+    def note(self, event: str, **facts: object) -> None:
+        """Write into the account."""
+        self._note(event, facts)
+
+    def asked(self, exchange: Exchange, asked: Asked) -> list[Finding]:
+        """A request that is about to be sent upstream; what is found in it."""
+        exchange.hosted = tuple(tool.name for tool in asked.tools if tool.hosted)
+        if self._record is None:
+            return []
+        try:
+            self._record.add(
+                asked,
+                call_id=str(exchange.number),
+                at_ms=time.time_ns() // 1_000_000,
+                program=exchange.program or None,
+                endpoint=f"{exchange.api} {exchange.endpoint}",
+            )
+        except RecordLost as error:
+            return [self._lost(str(error))]
+        return []
+
+    def answered(self, exchange: Exchange) -> list[Finding]:
+        """An exchange that is over; what is found in it."""
+        if not exchange.dialect or not exchange.status:
+            return []
+        found = []
+        if self._traffic is not None:
+            try:
+                self._traffic.add(exchange, asyncio.get_running_loop().time() - exchange.began)
+            except OSError as error:
+                found.append(self._lost(f"the record of the traffic cannot be written: {error.strerror}"))
+        if over := self._budgets.add(exchange.usage, exchange.model):
+            found.append(over)
+        return found
+
+    def _lost(self, why: str) -> Finding:
+        """Without a record nobody knows afterwards what the model was told and did: blindness is a trip."""
+        return Finding("record", self._rules.mode, why)

@@ -1,0 +1,518 @@
+"""The gateway: no tool call passes unjudged, whatever agent, upstream or judge do; what is harmless passes."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from typing import Any
+
+import brotli
+import pytest
+from gates import (
+    ASK,
+    CALL,
+    DONE,
+    END,
+    STREAMED,
+    TEXT,
+    TRACES,
+    WHOLE,
+    answer,
+    chunk,
+    gate,
+    says,
+)
+
+from offswitch.enforce.watchdog import gateway as module
+from offswitch.enforce.watchdog import serving
+from offswitch.enforce.watchdog.calls import Call, Finding, Judgement
+from offswitch.enforce.watchdog.decider import Unjudged
+
+
+def judging(mode: Any = None, error: Exception | None = None) -> Any:
+    async def judge(call: Call, since: float) -> Judgement:
+        if error is not None:
+            raise error
+        return Judgement(() if mode is None else (Finding("kill-path", mode, "it removes the off-switch"),))
+
+    return judge
+
+
+def head(data: bytes) -> bytes:
+    return b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data)
+
+
+def clean(got: bytes) -> bool:
+    """Whether nothing of the call is in it."""
+    return not any(trace in got for trace in TRACES)
+
+
+BOTH = pytest.mark.parametrize(
+    ("ask", "talk"),
+    [(ASK, answer(WHOLE)), (STREAMED, says(TEXT, CALL, END, DONE))],
+    ids=["whole", "streamed"],
+)
+
+
+@BOTH
+async def test_what_is_allowed_passes_byte_for_byte(ask: object, talk: Any) -> None:
+    async with gate(talk, judge=judging()) as ground:
+        got = await ground.post(ask)
+    assert got.startswith(b"HTTP/1.1 200")
+    if ask is ASK:
+        assert got.endswith(json.dumps(WHOLE).encode())
+    else:
+        assert _body(got) == TEXT + CALL + END + DONE
+    assert [(call.name, call.id) for call in ground.judged] == [("bash", "call_77")]
+
+
+@BOTH
+async def test_observed_passes_and_is_noted(ask: object, talk: Any) -> None:
+    async with gate(talk, judge=judging("observe")) as ground:
+        got = await ground.post(ask)
+    assert b"rm stop.sh" in got
+    assert (
+        "found",
+        {"pattern": "kill-path", "mode": "observe", "why": "it removes the off-switch"},
+    ) in ground.notes
+    assert not ground.trips
+
+
+@BOTH
+async def test_denied_is_replaced_by_a_refusal(ask: object, talk: Any) -> None:
+    async with gate(talk, judge=judging("deny")) as ground:
+        got = await ground.post(ask)
+    assert b"offswitch refused this call" in got
+    assert clean(got)
+    assert not ground.trips
+
+
+@BOTH
+async def test_a_stop_trips_and_ends_the_connection(ask: object, talk: Any) -> None:
+    async with gate(talk, judge=judging("stop")) as ground:
+        got = await ground.post(ask)
+        assert clean(got)
+        assert ground.trips == [("kill-path: it removes the off-switch", "kill-path")]
+        again = await ground.post({"model": "m", "messages": []})
+        assert again == b""
+        assert len(ground.seen) == 1, "nothing more goes upstream"
+
+
+@BOTH
+@pytest.mark.parametrize("mode", ["stop", "deny", "observe"])
+async def test_blindness(ask: object, talk: Any, mode: str) -> None:
+    async with gate(
+        talk, judge=judging(error=Unjudged("it was not judged within 50 ms")), mode=mode
+    ) as ground:
+        got = await ground.post(ask)
+    assert (b"rm stop.sh" in got) is (mode == "observe")
+    assert bool(ground.trips) is (mode == "stop")
+    assert any(facts.get("pattern") == "unjudged" for _, facts in ground.notes)
+
+
+async def test_not_one_byte_of_a_call_passes_before_it_is_judged_and_text_does_not_wait() -> None:
+    judged = asyncio.Event()
+
+    async def judge(call: Call, since: float) -> Judgement:
+        await judged.wait()
+        return Judgement()
+
+    pieces = [bytes([byte]) for byte in TEXT + CALL + END + DONE]
+    async with gate(says(*pieces), judge=judge) as ground:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ground.port)
+        data = json.dumps(STREAMED).encode()
+        writer.write(
+            b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data)
+            + data
+        )
+        got = b""
+        async with asyncio.timeout(10):
+            while b"I will look" not in got:
+                got += await reader.read(65536)
+            while not ground.judged:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert clean(got)
+        judged.set()
+        async with asyncio.timeout(10):
+            while b"[DONE]" not in got:
+                got += await reader.read(65536)
+        assert b"rm stop.sh" in got
+        writer.close()
+
+
+async def test_a_held_agent_gets_its_call_when_it_is_released() -> None:
+    async with gate(answer(WHOLE)) as ground:
+        ground.watching.happened("hold")
+        asking = asyncio.create_task(ground.post(ASK))
+        await asyncio.sleep(0.3)
+        assert not ground.seen
+        ground.watching.happened("release")
+        assert b"rm stop.sh" in await asking
+
+
+# Credentials and headers
+
+
+async def test_the_key_is_put_in_outside_and_the_agents_own_goes_nowhere() -> None:
+    async with gate(answer(WHOLE), keys={"openai": "sk-real", "anthropic": "ant-real"}) as ground:
+        await ground.post(
+            ASK, headers="Authorization: Bearer stolen\r\nCookie: a=b\r\nX-Api-Key: z\r\nX-Kept: yes\r\n"
+        )
+        await ground.post(
+            {"model": "m", "max_tokens": 5, "messages": ASK["messages"]},
+            "/anthropic/v1/messages",
+            "anthropic-version: 2023-06-01\r\n",
+        )
+    first, second = (one.lower() for one in ground.seen)
+    assert b"authorization: bearer sk-real\r\n" in first
+    assert b"x-kept: yes" in first
+    assert not any(word in first for word in (b"stolen", b"cookie", b"x-api-key"))
+    assert b"x-api-key: ant-real\r\n" in second
+    assert b"authorization" not in second
+    assert first.startswith(b"post /v1/chat/completions http/1.1")
+    assert second.startswith(b"post /v1/messages http/1.1")
+
+
+async def test_without_a_key_none_is_sent() -> None:
+    async with gate(answer(WHOLE)) as ground:
+        await ground.post(ASK, headers="Authorization: Bearer offswitch-placeholder\r\n")
+    assert b"authorization" not in ground.seen[0].lower()
+
+
+async def test_a_body_passes_as_it_is_and_a_query_too() -> None:
+    body = b'{"model":"m",  "messages":[{"role":"user","content":"\\u00e9"}],"tools":[]}'
+    async with gate(answer(WHOLE)) as ground:
+        await ground.post(body, "/openai/chat/completions?a=b%2Fc&d=%20")
+    assert ground.seen[0].endswith(body)
+    assert b"POST /v1/chat/completions?a=b%2Fc&d=%20 HTTP/1.1" in ground.seen[0]
+
+
+# What is not passed on
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /openai/embeddings", "POST /openai/assistants", "GET /openai/realtime", "GET /elsewhere/x", "GET /",
+        "DELETE /openai/models/m", "GET /openai/../anthropic/v1/models", "GET /openai/%2e%2e/x", "GET //openai/models",
+        "POST /openai/chat%2fcompletions", "POST /openai/responses/../x",
+    ],
+)  # fmt: skip
+async def test_an_unknown_endpoint_is_denied(request_line: str) -> None:
+    async with gate(answer(WHOLE), mode="deny") as ground:
+        got = await ground.raw(
+            f"{request_line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+    assert got[9:12] in (b"400", b"403", b"404")
+    assert not ground.seen
+
+
+async def test_an_endpoint_that_the_policy_names_passes() -> None:
+    async with gate(answer({"data": []}), mode="deny", endpoints=("POST /embeddings",)) as ground:
+        got = await ground.post({"input": "x"}, "/openai/embeddings")
+    assert _body(got) == b'{"data": []}'
+
+
+async def test_an_unknown_endpoint_stops_where_findings_stop() -> None:
+    async with gate(answer(WHOLE), mode="stop") as ground:
+        await ground.post({}, "/openai/embeddings")
+    assert [name for _, name in ground.trips] == ["endpoint"]
+
+
+@pytest.mark.parametrize("header", ["Upgrade: websocket\r\nConnection: Upgrade\r\n", "Upgrade: h2c\r\n"])
+async def test_a_protocol_upgrade_is_denied(header: str) -> None:
+    async with gate(answer(WHOLE), mode="deny") as ground:
+        got = await ground.post(ASK, headers=header)
+    assert got.startswith(b"HTTP/1.1 403")
+    assert not ground.seen
+
+
+async def test_a_provider_executed_tool_is_denied_unless_the_policy_names_it() -> None:
+    ask = {"model": "m", "input": "go", "tools": [{"type": "web_search"}]}
+    async with gate(answer({}), mode="deny") as ground:
+        got = await ground.post(ask, "/openai/responses")
+        assert got.startswith(b"HTTP/1.1 403")
+        assert b"web_search" in got
+        assert not ground.seen
+    async with gate(answer({}), mode="deny", hosted=("web_search",)) as ground:
+        await ground.post(ask, "/openai/responses")
+        assert ground.seen
+
+
+# Upstreams that misbehave
+
+
+MISBEHAVING: dict[str, tuple[Any, object]] = {
+    "invalid JSON": (answer(b'{"choices": ['), ASK),
+    "a list": (answer(b"[]"), ASK),
+    "twice the same key": (answer(json.dumps(WHOLE).encode()[:-1] + b', "choices": []}'), ASK),
+    "HTML": (answer(b"<html>bash call_77</html>", "text/html"), ASK),
+    "a call called text": (answer(json.dumps(WHOLE).encode(), "text/plain"), ASK),
+    "a stream called JSON": (answer(TEXT + CALL + END + DONE, "application/json"), STREAMED),
+    "JSON called a stream": (answer(json.dumps(WHOLE).encode(), "text/event-stream"), ASK),
+    "a redirect": (answer(b"", status="307 Temporary Redirect", extra="Location: http://127.0.0.1:1/\r\n"), ASK),
+    "no content": (answer(json.dumps(WHOLE).encode(), status="206 Partial Content", kind=""), ASK),
+    "invalid JSON in a stream": (says(TEXT, b"data: {bash call_77\n\n", DONE), STREAMED),
+    "a cut call": (says(TEXT, CALL[:-40]), STREAMED),
+    "a cut stream": (says(TEXT, CALL.replace(b'"}"', b'')), STREAMED),
+    "10 MB of a line": (says(b"data: " + b"x" * (10 << 20) + b"bash\n\n"), STREAMED),
+    "garbage": (says(b"\x00\xff\xfe bash call_77 \r\r\n\n"), STREAMED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISBEHAVING)
+async def test_an_upstream_that_misbehaves_ends_in_a_clear_error(name: str) -> None:
+    talk, ask = MISBEHAVING[name]
+    async with gate(talk) as ground:
+        got = await ground.post(ask, seconds=30)
+    assert not ground.judged or clean(got)
+    assert clean(got), got[-600:]
+    assert b"offswitch" in got or got[9:12] == b"502"
+    assert b"error" in got
+
+
+@pytest.mark.parametrize("cut", [10, 200, -30])
+async def test_a_reset_in_the_middle(cut: int) -> None:
+    stream = TEXT + CALL + END + DONE
+
+    async def talk(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(stream)
+        )
+        writer.write(stream[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    async with gate(talk) as ground:
+        got = await ground.post(STREAMED)
+    assert b"offswitch ended this answer" in got
+    if cut < 400:
+        assert clean(got) or ground.judged
+
+
+async def test_a_wrong_length() -> None:
+    data = json.dumps(WHOLE).encode()
+
+    async def talk(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % (len(data) + 9)
+        )
+        writer.write(data)
+        await writer.drain()
+
+    async with gate(talk) as ground:
+        got = await ground.post(ASK)
+    assert got.startswith(b"HTTP/1.1 502")
+    assert clean(got)
+
+
+async def test_an_upstream_that_is_gone_or_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(module, "_SILENT", 0.3)
+    async with gate(silent) as ground:
+        assert (await ground.post(ASK)).startswith(b"HTTP/1.1 504")
+
+    async def gone(reader: Any, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with gate(gone) as ground:
+        got = await ground.post(ASK)
+        assert got.startswith(b"HTTP/1.1 502")
+        assert b"cannot be asked" in got
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("br", brotli.compress)]
+)
+async def test_an_answer_that_is_compressed_all_the_same_is_read(name: str, change: Any) -> None:
+    talk = answer(change(json.dumps(WHOLE).encode()), extra=f"Content-Encoding: {name}\r\n")
+    async with gate(talk, judge=judging("deny")) as ground:
+        got = await ground.post(ASK, headers="Accept-Encoding: gzip, br\r\n")
+    assert ground.judged
+    assert b"offswitch refused this call" in got
+    assert b"accept-encoding: identity" in ground.seen[0].lower()
+
+
+async def test_an_error_of_the_upstream_passes_as_an_error() -> None:
+    talk = answer(
+        {"error": {"message": "slow down"}}, status="429 Too Many Requests", extra="Retry-After: 3\r\n"
+    )
+    async with gate(talk) as ground:
+        got = await ground.post(ASK)
+    assert got.startswith(b"HTTP/1.1 429")
+    assert b"slow down" in got
+    assert b"Retry-After: 3" in got
+
+
+# Agents that misbehave
+
+
+POST = b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\n"
+SMUGGLED = [
+    POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x",
+    b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nhello",
+    b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\nhello",
+    b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello",
+    b"POST /openai/chat/completions HTTP/1.1\r\n Host: a\r\nContent-Length: 5\r\n\r\nhello",
+    b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET /openai/models HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    POST + b"Content-Length: 9\r\nConnection: close\r\n\r\n{\"a\": [}}",
+    POST + b"Content-Encoding: gzip\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", SMUGGLED)
+async def test_a_malformed_request_goes_nowhere(data: bytes) -> None:
+    async with gate(answer(WHOLE), mode="deny") as ground:
+        got = await ground.raw(data, 5)
+    assert not got or got[9:12] in (b"400", b"403", b"404", b"413", b"431", b"505"), got[:200]
+    assert not ground.seen
+
+
+async def test_an_absolute_address_leads_nowhere_else() -> None:
+    async with gate(answer({"data": []})) as ground:
+        got = await ground.raw(
+            b"GET http://127.0.0.1:1/openai/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        )
+    assert got.startswith(b"HTTP/1.1 200")
+    assert ground.seen[0].startswith(b"GET /v1/models ")
+
+
+async def test_pipelined_requests_are_answered_one_by_one_and_each_is_judged() -> None:
+    data = json.dumps(ASK).encode()
+    one = b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%s\r\n"
+    both = one % (len(data), b"") + data + one % (len(data), b"Connection: close\r\n") + data
+    async with gate(answer(WHOLE), judge=judging("deny")) as ground:
+        got = await ground.raw(both)
+    assert got.count(b"offswitch refused this call") == 2
+    assert len(ground.judged) == 2
+    assert clean(got)
+
+
+async def test_too_large_a_request_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 1000)
+    async with gate(answer(WHOLE)) as ground:
+        got = await ground.post({**ASK, "x": "y" * 2000})
+    assert got.startswith(b"HTTP/1.1 413")
+    assert not ground.seen
+
+
+async def test_so_many_connections_and_no_more_and_none_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "MOST", 20)
+    monkeypatch.setattr(serving, "FIRST_REQUEST", 0.5)
+    async with gate(answer(WHOLE)) as ground:
+        idle = [await asyncio.open_connection("127.0.0.1", ground.port) for _ in range(20)]
+        assert b"503" in await ground.post(ASK)
+        for reader, _ in idle:
+            async with asyncio.timeout(10):
+                with pytest.raises((ConnectionError, AssertionError)):
+                    assert await reader.read(1), "ended"
+        assert b"rm stop.sh" in await ground.post(ASK)
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_a_client_that_never_reads_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_UNREAD", 0.5)
+    ended = asyncio.Event()
+
+    async def talk(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        try:
+            while True:
+                writer.write(chunk({"content": "x" * 60000}))
+                await writer.drain()
+        finally:
+            ended.set()
+
+    async with gate(talk) as ground:
+        _, writer = await asyncio.open_connection("127.0.0.1", ground.port, limit=1024)
+        data = json.dumps(STREAMED).encode()
+        writer.write(
+            b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data)
+            + data
+        )
+        async with asyncio.timeout(20):
+            await ended.wait()
+        writer.close()
+
+
+async def test_a_client_that_goes_takes_its_request_with_it() -> None:
+    ended = asyncio.Event()
+
+    async def talk(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        await reader.read(1)
+        ended.set()
+
+    async with gate(talk) as ground:
+        _, writer = await asyncio.open_connection("127.0.0.1", ground.port)
+        data = json.dumps(ASK).encode()
+        writer.write(
+            b"POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(data)
+            + data
+        )
+        async with asyncio.timeout(10):
+            while not ground.seen:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            writer.transport.abort()
+            await ended.wait()
+
+
+# Records
+
+
+async def test_an_exchange_is_written_down(tmp_path: Any) -> None:
+    async with gate(answer(WHOLE), judge=judging("deny"), folder=str(tmp_path)) as ground:
+        await ground.post(ASK)
+    [line] = (tmp_path / "traffic.jsonl").read_text().splitlines()
+    told = json.loads(line)
+    assert told["usage"] == [7, 3]
+    assert told["calls"][0]["found"] == [["kill-path", "deny", "it removes the off-switch"]]
+    assert (tmp_path / "calls.jsonl").read_text()
+
+
+async def test_a_record_that_cannot_be_written_stops(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gate(answer(WHOLE), folder=str(tmp_path)) as ground:
+        monkeypatch.setattr(ground.watching._traffic, "add", _fails)
+        await ground.post(ASK)
+        assert [name for _, name in ground.trips] == ["record"]
+
+
+def _fails(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+async def test_a_budget_ends_the_service(tmp_path: Any) -> None:
+    async with gate(answer(WHOLE), budgets={"calls": 2}) as ground:
+        for _ in range(2):
+            assert b"rm stop.sh" in await ground.post(ASK)
+        assert not ground.trips
+        await ground.post(ASK)
+        assert [name for _, name in ground.trips] == ["budgets"]
+
+
+def _body(got: bytes) -> bytes:
+    """The body of an answer that was sent in chunks."""
+    head, _, rest = got.partition(b"\r\n\r\n")
+    assert b"chunked" in head.lower() or b"connection: close" in head.lower()
+    if b"chunked" not in head.lower():
+        return rest
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return body
