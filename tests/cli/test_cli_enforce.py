@@ -741,6 +741,51 @@ def test_two_of_three_keys_reset(desk: Desk, tmp_path: Path) -> None:
     assert "refused" in desk("send", order).refused()
 
 
+@needs_bubblewrap
+@pytest.mark.parametrize("action", ["renew", "release", "policy"])
+def test_two_of_three_keys_let_an_agent_go_on(desk: Desk, tmp_path: Path, action: str) -> None:
+    paths = [str(tmp_path / f"{name}.pem") for name in ("ann", "bea", "cay")]
+    ids = [keys.load_or_make(path).id for path in paths]
+    strict, loose = tmp_path / "strict.yaml", tmp_path / "loose.yaml"
+    for file, longest in ((strict, "1h"), (loose, "3h")):
+        file.write_text(
+            f"version: 1\nlimits: {{lease_max: {longest}}}\n"
+            f"keys: {{trusted: {ids}, needed: {{renew: 2, release: 2, policy: 2}}}}\n"
+        )
+    desk.up("shared", TICKS, "--policy", strict, "--lease", "10m")
+    asked = {
+        "renew": ["renew", "shared", "--lease", "50m"],
+        "release": ["release", "shared"],
+        "policy": ["policy", "shared", str(loose)],
+    }[action]
+    longer = ["renew", "shared", "--lease", "2h", "--key", paths[0], "--key", paths[1]]
+    if action == "release":
+        held = desk("hold", "shared", "--key", paths[0])
+        if "control group" in held.err:
+            pytest.skip("no control group of version 2")
+        assert held.code == 0, held
+
+    def gone_on() -> bool:
+        if action == "policy":
+            return desk(*longer).code == 0
+        status = desk.ps()["shared"]
+        return bool(status["lease_left"] > 1000 if action == "renew" else status["state"] == "running")
+
+    # A key twice, or one that the policy does not name (the operator's own), makes no second one.
+    for given in ([paths[0]], [paths[0], paths[0]], [paths[0], str(desk.state / "keys/operator.pem")]):
+        done = desk(*asked, *(word for path in given for word in ("--key", path)))
+        assert f"1 of the 2 keys that a {action} needs" in done.refused()
+    assert not gone_on()
+    order = tmp_path / "order.json"
+    assert desk(*asked, "--key", paths[0], "--out", order).code == 0
+    assert "1 of the 2 keys" in desk("send", order).refused()
+    assert desk("sign", order, "--key", paths[2]).code == 0
+    assert desk("send", order).code == 0
+    assert gone_on()
+    # To stop, one is enough.
+    assert desk("stop", "shared", "--key", paths[1]).code == 0
+
+
 @pytest.mark.slow
 @needs_bubblewrap
 def test_a_damaged_order_is_neither_signed_nor_sent(desk: Desk, tmp_path: Path) -> None:
