@@ -56,6 +56,52 @@ def test_a_program_that_does_not_run_is_not_there(monkeypatch: pytest.MonkeyPatc
     assert (found["gVisor"], found["podman or docker"]) == (doctor.MISSING, doctor.MISSING)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "state", "said", "mend"),
+    [
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            doctor.LIMITED,
+            "AppArmor",
+            "apparmor_parser",
+        ),
+        (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "0",
+            doctor.MISSING,
+            "ordinary users",
+            "userns_clone=1",
+        ),
+        ("/proc/sys/user/max_user_namespaces", "0", doctor.MISSING, "switched off", "max_user_namespaces="),
+    ],
+)
+def test_what_restricts_user_namespaces_is_named_with_its_mend(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, state: str, said: str, mend: str
+) -> None:
+    settings = {"/proc/sys/user/max_user_namespaces": "15000"}
+    settings[setting] = value
+    monkeypatch.setattr(doctor, "_setting", lambda path: settings.get(path, ""))
+    found = doctor._user_namespaces()
+    assert (found.state, found.needed) == (state, True)
+    assert said in found.what
+    assert mend in found.mend
+    assert doctor.able([found]) == (state != doctor.MISSING)
+
+
+def test_the_profile_that_the_doctor_offers_lets_bubblewrap_alone_have_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setting = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+    monkeypatch.setattr(doctor, "_setting", lambda path: "1" if path == setting else "")
+    mend = doctor._user_namespaces().mend
+    assert "/etc/apparmor.d/bwrap" in mend
+    assert "profile bwrap /usr/bin/bwrap flags=(unconfined) { userns, }" in mend
+    # Without the restriction nothing is said of it.
+    monkeypatch.setattr(doctor, "_setting", lambda path: "0" if path == setting else "")
+    assert "AppArmor" not in doctor._user_namespaces().what
+
+
 def test_what_other_kinds_lack_does_not_matter_to_the_default_one() -> None:
     found = doctor.checks()
     needed = {check.name for check in found if check.needed}

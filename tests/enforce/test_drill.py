@@ -72,6 +72,25 @@ def test_there_are_forty_faults_and_more_in_four_groups_with_names_of_their_own(
         assert set(control.faults) <= {fault.name for fault in found}, control.name
 
 
+def test_leases_go_by_the_clock_that_counts_a_suspend() -> None:
+    """A suspended host is a boot clock that runs ahead of the monotonic one, which a time namespace can have."""
+    if os.geteuid() != 0 or not Path("/proc/self/timens_offsets").exists():
+        pytest.skip("a time namespace is root's to make, on Linux 5.6 or later")
+    code = """
+import ctypes, os, time
+ctypes.CDLL(None).unshare(0x80)
+open("/proc/self/timens_offsets", "w").write("boottime 5000 0")
+if (pid := os.fork()) == 0:
+    from offswitch.enforce.supervisor.loop import boottime
+    print(boottime() - time.monotonic())
+    os._exit(os.close(1) or 0)
+os.waitpid(pid, 0)
+"""
+    done = subprocess.run([sys.executable, "-u", "-c", code], capture_output=True, check=True)
+    before = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    assert abs(float(done.stdout) - before - 5000) < 10
+
+
 def test_every_attack_can_be_seen_to_fail() -> None:
     attacks = {fault.name for fault in faults.everything() if fault.group == "reach"}
     assert attacks <= {name for control in controls.CONTROLS for name in control.faults}

@@ -99,7 +99,7 @@ def _proxy_is_stopped(stage: Stage) -> None:
 
 
 def _start_with_network(stage: Stage) -> None:
-    if stage.kind == "microvm" or str(stage.options.get("runtime", "")).startswith("runsc"):
+    if str(stage.options.get("runtime", "")).startswith("runsc"):
         raise CannotStage("this kind has no network to lose")
     stage.start("keeps_going", **_NETWORK)
     stage.eventually(lambda: "proxy" in stage.parts(), 5, "there is no proxy")
