@@ -29,6 +29,8 @@ COMMANDS = {
     "send": "Send an order that enough keys have signed.",
     "logs": "Show a supervisor's account and the agent's output.",
     "attach": "Connect this terminal to a running agent.",
+    "watch": "Be a gateway to model APIs alone, or try a policy on recorded traffic.",
+    "instructions": "Show what an agent's model was told, and when that changed.",
     "doctor": "Check what this host can hold, and how to mend what it cannot.",
     "drill": "Stage failures of the off-switch itself on this host.",
 }
@@ -98,6 +100,12 @@ def _run(command: str, arguments: list[str], begun: "Begun | None") -> int:
         return listing.doctor(arguments)
     if command == "drill":
         return int(import_module("offswitch.enforce.drills.command").main(arguments) or 0)
+    if command == "watch":
+        from offswitch.cli import watching
+
+        return watching.watch(arguments)
+    if command == "instructions":
+        return int(import_module("offswitch.cli.instructions").main(arguments))
     if command == "stop":
         from offswitch.cli import stopping
 

@@ -11,7 +11,7 @@ from offswitch.cli.enforce import say
 from offswitch.cli.exits import FINDING, USAGE, Stop
 from offswitch.cli.table import safe
 from offswitch.enforce import policy
-from offswitch.enforce.watchdog import apis, tripping
+from offswitch.enforce.watchdog import apis, rules, tripping
 from offswitch.enforce.watchdog.rules import Rules
 
 TYPE_CHECKING = False
@@ -44,9 +44,9 @@ def watch(arguments: list[str]) -> int:
     parser.add_json()
     parser.add_state()
     asked = parser.parse_args(arguments)
-    rules = _rules(asked.policy, asked.decide_within)
+    stated = _rules(asked.policy, asked.decide_within)
     if asked.replay is not None:
-        return _replay(asked.replay, rules, asked.as_json)
+        return _replay(asked.replay, stated, asked.as_json)
     if not asked.upstream:
         parser.error("name at least one --upstream, or a record to --replay")
     try:
@@ -62,14 +62,14 @@ def watch(arguments: list[str]) -> int:
             say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
     if not actions:
         say("no --on-trip: a trip ends this gateway's service and stops nobody")
-    return _serve(asked, given, keys, rules, actions)
+    return _serve(asked, given, keys, stated, actions)
 
 
 def _serve(
     asked: "Any",
     given: tuple[apis.Api, ...],
     keys: dict[str, str],
-    rules: Rules,
+    stated: Rules,
     actions: tuple[tripping.Action, ...],
 ) -> int:
     from offswitch.enforce.watchdog import alone
@@ -83,7 +83,7 @@ def _serve(
         shown = f"[{host}]" if ":" in host else host
         print(f"{api.name}: http://{shown}:{port}/{api.name} leads to {api.url}", flush=True)
     settings = alone.Settings(
-        listener, given, keys, rules, actions, asked.records and os.path.realpath(asked.records), asked.state
+        listener, given, keys, stated, actions, asked.records and os.path.realpath(asked.records), asked.state
     )
     try:
         tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line))))
@@ -115,19 +115,19 @@ def _rules(path: str | None, within: float | None) -> Rules:
         stated = policy.load(path) if path is not None else policy.default()
     except policy.PolicyError as error:
         raise Stop(USAGE, str(error)) from None
-    plain = stated["watch"]
+    plain = stated["watch"] or rules.default()
     if within is not None:
         plain = {**plain, "decide_within": within}
     return Rules.of(plain)
 
 
-def _replay(path: str, rules: Rules, as_json: bool) -> int:
+def _replay(path: str, stated: Rules, as_json: bool) -> int:
     from offswitch.enforce.watchdog import replaying
 
     counts = dict.fromkeys(("exchanges", "calls", "observe", "deny", "stop"), 0)
     lines = []
     try:
-        for one in replaying.replay(path, rules):
+        for one in replaying.replay(path, stated):
             counts["exchanges"] += 1
             counts["calls"] += one.calls
             for found in one.findings:
