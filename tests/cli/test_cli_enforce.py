@@ -604,6 +604,25 @@ def test_a_controlled_stop_gives_the_agent_its_grace(desk: Desk) -> None:
 
 
 @needs_bubblewrap
+@pytest.mark.parametrize("how", ["pipe", "terminal"])
+def test_an_agent_is_typed_what_its_policy_says_before_it_is_cut(
+    desk: Desk, terminal: "Callable[..., Terminal]", tmp_path: Path, how: str
+) -> None:
+    rules = tmp_path / "policy.yaml"
+    rules.write_text('version: 1\ninterrupt: "bye\\n"\n')
+    script = "trap '' TERM; touch up; read -r line; echo $line > said; while :; do sleep 0.1; done"
+    arguments = ("--name", "polite", "--policy", rules, "--", "sh", "-c", script)
+    if how == "terminal":
+        client = terminal("run", *arguments)
+    else:
+        process = desk.start("run", *arguments, stdin=subprocess.PIPE)
+    until((desk.work / "up").exists)
+    assert desk("stop", "polite", "--category", "1", "--grace", "3s").code == 0
+    assert (desk.work / "said").read_text() == "bye\n"
+    assert (client.wait() if how == "terminal" else process.wait(LIMIT)) == 124
+
+
+@needs_bubblewrap
 def test_the_lease_ends_the_agent_and_renewing_puts_that_off(desk: Desk) -> None:
     process = desk.start("run", "--lease", "2s", "--", "sleep", "60")
     _, err = process.communicate(timeout=LIMIT)
