@@ -346,6 +346,24 @@ def test_run_ends_with_its_agent_though_input_stays_open(desk: Desk) -> None:
 
 
 @needs_bubblewrap
+def test_an_agent_gets_as_many_processes_as_were_stated(desk: Desk) -> None:
+    # Its shell is the first of them, and ends where it can start no more.
+    script = "i=0; while [ $i -lt 60 ]; do sleep 60 & i=$((i + 1)); echo $i > started; done"
+    desk("run", "--pids", "20", "--", "sh", "-c", script)
+    assert int((desk.work / "started").read_text()) == 19
+    assert desk("run", "--pids", "1", "--", "sh", "-c", "exit 7").code == 7
+
+
+@needs_bubblewrap
+def test_an_agent_gets_as_much_memory_as_was_stated(desk: Desk) -> None:
+    script = "head -c 50M /dev/zero | tail -n 1 | wc -c; head -c 400M /dev/zero | tail -n 1 | wc -c"
+    done = desk("run", "--memory", "128M", "--", "sh", "-c", script)
+    fits, too_much = done.out.split()
+    assert int(fits) == 50 << 20
+    assert int(too_much) < 400 << 20
+
+
+@needs_bubblewrap
 def test_a_program_that_is_not_there_could_not_be_started(desk: Desk) -> None:
     done = desk("run", "--", "no-such-program")
     assert (done.code, "not on your PATH" in done.line) == (125, True)

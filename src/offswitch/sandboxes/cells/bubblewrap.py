@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from offswitch.sandboxes import entering, identity, kernel, seccomp, wire, workspace
 from offswitch.sandboxes.cells import ports
-from offswitch.sandboxes.cgroups import HEADROOM, Group
+from offswitch.sandboxes.cgroups import Group
 from offswitch.sandboxes.errors import SandboxUnavailable
 from offswitch.sandboxes.system import INIT_COMMAND, UID, USER, put, system, users
 
@@ -134,17 +134,19 @@ class _Cell:
 
     def _limit(self) -> dict[str, str]:
         bounds: dict[str, str] = {}
-        # The init and this process are counted within the user namespace, too.
-        most = entering.at_most(resource.RLIMIT_NPROC, self._plan["pids"] + 2 + HEADROOM)
-        bounds["pids"] = "RLIMIT_NPROC"
-        limits = {resource.RLIMIT_NPROC: most, resource.RLIMIT_NOFILE: _FILES}
+        # The init and this process are counted within the user namespace, too. There is no more to leave room for: only
+        # one process is ever started from outside, the agent's first. So this bound is exact, and the control group,
+        # with room for the sandbox's own processes, is there in case it fails.
+        most = entering.at_most(resource.RLIMIT_NPROC, self._plan["pids"] + 2)
         controllers = self._plan["bounds"]
+        bounds["pids"] = "RLIMIT_NPROC" + (f", {controllers['pids']}" if "pids" in controllers else "")
+        limits = {resource.RLIMIT_NPROC: most, resource.RLIMIT_NOFILE: _FILES}
         if "memory" not in controllers:
             limits[resource.RLIMIT_DATA] = self._plan["memory"]
             bounds["memory"] = "RLIMIT_DATA, for each process and not for all together"
         for which, limit in limits.items():
             resource.setrlimit(which, (entering.at_most(which, limit),) * 2)
-        return {**bounds, **controllers}
+        return {**controllers, **bounds}
 
     def _start(self) -> int:
         """Start the agent's program.
