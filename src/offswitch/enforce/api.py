@@ -605,7 +605,7 @@ class _Given:
                 workspace=_path(self.workspace), lease=self.lease, memory=self.memory, pids=self.pids,
                 policy=policies.default() if file is None else policies.load(file), policy_file=file,
                 own=ordering.own_key(found), read=[os.fspath(path) for path in self.read],
-                environment=self.environment, options=self.options,
+                environment=self.environment, options=self.options, detached=not tether,
             )  # fmt: skip
             return found, launching.launch(plan, found, tether=tether)
         except (

@@ -169,7 +169,7 @@ import time as _time
 from offswitch.enforce.supervisor import killing as _killing
 _killing.Killer.kill = lambda self: _time.monotonic_ns()
 """,
-        beside="each of the two; that each holds alone is shown by tests, not here",
+        beside="each of the two is taken away; that each holds alone is shown by tests",
         kinds=KINDS,
     ),
     Control(

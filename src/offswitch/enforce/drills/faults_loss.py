@@ -168,6 +168,7 @@ def _state_is_full_at_the_order(stage: Stage) -> None:
 def _key_is_unreadable(stage: Stage) -> None:
     stage.start("keeps_going")
     key = Path(stage.places.keys, "host.pem")
+    time.sleep(stage.random.uniform(0, 1.2))
     stage.strike(lambda: os.replace(key, str(key) + ".gone"))
     _is_latched(stage)
 
@@ -175,6 +176,7 @@ def _key_is_unreadable(stage: Stage) -> None:
 def _policy_is_malformed(stage: Stage) -> None:
     """It keeps the policy that it has, and can still be stopped."""
     stage.start("keeps_going")
+    time.sleep(stage.random.uniform(0, 0.3))
     policy: object
     for policy in (None, [], {"keys": 7}, {"network": {"hosts": ["*"]}}, "x" * 40_000):
         with control.connect(stage.places, NAME) as line:
@@ -189,6 +191,7 @@ def _policy_is_malformed(stage: Stage) -> None:
 def _clients_hang(stage: Stage) -> None:
     """More clients than the control socket takes, none of which reads or makes sense."""
     stage.start("keeps_going")
+    time.sleep(stage.random.uniform(0, 0.3))
     clients = []
     for number in range(100):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
