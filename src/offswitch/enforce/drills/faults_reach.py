@@ -18,7 +18,6 @@ from offswitch.enforce import control, latch, launching
 from offswitch.enforce.drills import private
 from offswitch.enforce.drills.faults import CannotStage, Failed, Fault
 from offswitch.enforce.drills.staging import NAME, Stage, groups_of, state
-from offswitch.sandboxes.cgroups import HEADROOM
 from offswitch.trust import keys, orders
 
 _CAP_SYS_RESOURCE = 24
@@ -233,7 +232,7 @@ def _terminal(stage: Stage) -> None:
 
 
 def _limits(stage: Stage) -> None:
-    bounds = {"NPROC": _PIDS + 2 + HEADROOM, "NOFILE": 65_536} if stage.kind == "bubblewrap" else {}
+    bounds = {"NPROC": _PIDS + 2, "NOFILE": 65_536} if stage.kind == "bubblewrap" else {}
     attack(stage, "limits", pids=_PIDS, environment={"BOUNDS": json.dumps(bounds)})
 
 
