@@ -23,6 +23,14 @@ time.sleep(2)  # its namespaces can be opened for as long as its first thread li
 ctypes.PyDLL(None).pthread_exit(None)
 """
 
+LISTENS = """
+import socket, sys, time
+one = socket.socket(socket.AF_UNIX)
+one.bind(sys.argv[1])
+print("up", flush=True)
+time.sleep(900)
+"""
+
 
 @contextmanager
 def sandbox(*command: str) -> Iterator[tuple[subprocess.Popen[str], int, Observer]]:
@@ -110,6 +118,36 @@ def test_the_host_is_no_survivor_and_who_holds_the_workspace_is_told(tmp_path: P
         finally:
             editor.kill()
             editor.wait()
+
+
+def test_who_holds_a_namespace_open_is_told_and_never_counted() -> None:
+    with sandbox("sh", "-c", "echo up; sleep 900") as (_, pid, observer):
+        with open(f"/proc/{pid}/ns/mnt") as place:
+            holder = subprocess.Popen(["sleep", "900"], pass_fds=[place.fileno()], start_new_session=True)
+            part = subprocess.Popen(["sleep", "900"], pass_fds=[place.fileno()])
+        try:
+            assert not {holder.pid, part.pid} & {one["pid"] for one in observer.survivors()[0]}
+            told = {one["pid"]: one["what"] for one in observer.holders()}
+            assert told == {holder.pid: "a namespace of the sandbox (mnt)"}
+        finally:
+            for process in (holder, part):
+                process.kill()
+                process.wait()
+
+
+def test_who_listens_in_the_workspace_is_told(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", LISTENS, str(tmp_path / "s")], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        assert [(one["pid"], one["what"]) for one in Observer({}, str(tmp_path)).holders()] == [
+            (server.pid, "a socket in the workspace")
+        ]
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def test_one_looks_at_a_time_and_nobody_waits_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

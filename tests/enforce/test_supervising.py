@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -65,6 +66,22 @@ def test_a_stop_of_what_ignores_every_signal_is_observed(ground: Ground) -> None
     assert settled["latch"] == "disk"
     assert settled["settle"]["looks"] >= 3
     assert settled["settle"]["respawned"] == []
+
+
+def test_who_holds_a_namespace_of_the_sandbox_is_in_the_receipt_and_no_part_of_the_off_switch(
+    ground: Ground,
+) -> None:
+    ground.up("")
+    with open(f"/proc/{ground.processes()[0]}/ns/net") as place:
+        holder = subprocess.Popen(["sleep", "900"], pass_fds=[place.fileno()])
+    try:
+        receipt = stop(ground)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert receipt["dead"]
+    held = {one["pid"]: one["what"] for one in receipt["held"]}  # type: ignore[attr-defined]
+    assert held == {holder.pid: "a namespace of the sandbox (net)"}
 
 
 def test_a_latch_holds_its_name_and_its_workspace_until_it_is_reset(ground: Ground) -> None:

@@ -71,12 +71,16 @@ class Observer:
         return found, unseen
 
     def holders(self) -> "list[dict[str, Any]]":
-        """Processes of the host that hold the workspace: an editor, a shell. They are told and never counted.
+        """Processes of the host that hold the workspace (an editor, a shell), listen on a socket in it, or hold a
+        namespace of the sandbox open. They are told and never counted.
 
-        The youngest first, and no longer than for a tenth of a second.
+        The youngest first, and no longer than for a tenth of a second. A socket that was made in the sandbox and handed
+        to a process outside is not found: to ask each socket of the host for its namespace would take too long.
         """
         found: list[dict[str, Any]] = []
         own, end = os.getpid(), time.monotonic() + _HOLDERS
+        kept = {link: f"a namespace of the sandbox ({link.partition(':')[0]})" for link in self._wanted}
+        kept |= dict.fromkeys(_sockets(self._workspace), "a socket in the workspace")
         for pid in reversed(_pids()):
             if time.monotonic() > end or len(found) >= _MOST:
                 break
@@ -84,7 +88,7 @@ class Observer:
             with suppress(OSError):
                 if os.readlink(f"/proc/{pid}/ns/mnt") != self._own["mnt"]:
                     continue
-            if pid != own and (what := _holds(pid, self._workspace)):
+            if pid != own and (what := _holds(pid, self._workspace, kept)):
                 found.append({"pid": pid, "command": command(pid), "what": what})
         return found
 
@@ -155,19 +159,35 @@ def command(pid: int) -> str:
     return "?"
 
 
-def _holds(pid: int, workspace: str) -> str:
-    def inside(link: str) -> bool:
-        try:
-            path = os.readlink(link)
-        except OSError:
-            return False
+def _holds(pid: int, workspace: str, kept: dict[str, str]) -> str:
+    """What a process holds of a workspace, or of what else is named by the links of its open files; "" if nothing."""
+
+    def inside(path: str) -> bool:
         return path == workspace or path.startswith(workspace + "/")
 
-    for what in ("cwd", "root", "exe"):
-        if inside(f"/proc/{pid}/{what}"):
-            return what
+    with suppress(OSError):
+        for what in ("cwd", "root", "exe"):
+            if inside(os.readlink(f"/proc/{pid}/{what}")):
+                return what
     with suppress(OSError):
         for number in os.listdir(f"/proc/{pid}/fd"):
-            if inside(f"/proc/{pid}/fd/{number}"):
-                return "an open file"
+            with suppress(FileNotFoundError):
+                link = os.readlink(f"/proc/{pid}/fd/{number}")
+                if inside(link):
+                    return "an open file"
+                # The off-switch's own parts are one session, and hold the namespaces to look for what is in them.
+                if link in kept and os.getsid(pid) != os.getsid(0):
+                    return kept[link]
     return ""
+
+
+def _sockets(workspace: str) -> list[str]:
+    """Links of the host's sockets that are bound to a name in the workspace."""
+    with suppress(OSError), open("/proc/self/net/unix", errors="surrogateescape") as file:
+        lines = [line.rstrip("\n").split(maxsplit=7) for line in file if workspace in line]
+        return [
+            f"socket:[{words[6]}]"
+            for words in lines
+            if len(words) == 8 and words[7].startswith(workspace + "/")
+        ]
+    return []
