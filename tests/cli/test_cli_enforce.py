@@ -501,7 +501,12 @@ def test_detached_it_runs_on_until_it_is_stopped_and_stays_so_until_reset(desk: 
 
     done = desk("stop", "ci", "--reason", "enough \x1b[31m of it")
     assert done.code == 0, done
-    assert re.match(r"ci is dead \d+\.\d ms after the order\n", done.out)
+    clock = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+    assert re.match(
+        r"ci is dead (\d+\.\d) ms after the order\n"
+        rf"times     ordered ({clock}), killed \d+\.\d ms later, seen dead {clock}\n",
+        done.out,
+    ), done.out
     assert "observed" in done.out
     assert "\x1b" not in done.out
     assert not desk.processes()

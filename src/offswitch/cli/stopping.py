@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 from offswitch.cli.arguments import Parser, duration, name
 from offswitch.cli.enforce import say
@@ -124,6 +125,8 @@ def in_words(one: stopping.Stopped) -> str:
         took = _took(receipt)
         after = "" if took is None else f" {took:.1f} ms after the order"
         lines = [f"{one.name} is dead{after}"]
+    if times := _times(receipt):
+        lines.append(f"times     {times}")
     if receipt.get("killed") is not None:
         lines.append(f"killed    {_count(receipt['killed'], 'process or thread', 'processes and threads')}")
     lines += [
@@ -152,11 +155,27 @@ def in_words(one: stopping.Stopped) -> str:
     return "\n".join(safe(line) for line in lines)
 
 
-def _took(receipt: "dict[str, Any]") -> float | None:
-    """Milliseconds from order to death."""
+def _times(receipt: "dict[str, Any]") -> str:
+    """When it was ordered and seen dead by the wall clock, and how long the kill took by the monotonic one."""
+    said = []
+    for which, word in (("ordered", "ordered"), ("killed", "killed"), ("dead", "seen dead")):
+        try:
+            at = receipt["times"][which]["wall_ms"]
+            moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at // 1000)) + f".{at % 1000:03d}"
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
+            continue
+        took = _took(receipt, which)
+        said.append(
+            f"{word} {moment}" if which != "killed" or took is None else f"{word} {took:.1f} ms later"
+        )
+    return ", ".join(said)
+
+
+def _took(receipt: "dict[str, Any]", what: str = "dead") -> float | None:
+    """Milliseconds from the order to the death, or to the kill."""
     try:
         times = receipt["times"]
-        return float(times["dead"]["monotonic_us"] - times["ordered"]["monotonic_us"]) / 1000
+        return float(times[what]["monotonic_us"] - times["ordered"]["monotonic_us"]) / 1000
     except (KeyError, TypeError):
         return None
 
