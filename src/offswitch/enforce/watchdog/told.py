@@ -186,14 +186,21 @@ class Reader:
 
 def text_of(value: object) -> str:
     """The words of an instruction or message, for people; JSON where it has none."""
+    try:
+        return _text_of(value)
+    except (RecursionError, ValueError):
+        return "(nested too deeply to be shown)"
+
+
+def _text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
         for field in ("text", "content"):
             if isinstance(value.get(field), str | list):
-                return text_of(value[field])
+                return _text_of(value[field])
     if isinstance(value, list) and value and all(isinstance(one, str | dict) for one in value):
-        return "\n".join(map(text_of, value))
+        return "\n".join(map(_text_of, value))
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
