@@ -23,10 +23,10 @@ from microvm_machine import PATIENCE, Machine, Maker
 from sandbox_helpers import as_root
 from tests.enforce.conftest import Ground, alive, eventually, opened
 
-from offswitch.enforce import proxy
+from offswitch.enforce import places, planning, policy, proxy
 from offswitch.enforce.planning import PROXY
 from offswitch.sandboxes import cells, wire
-from offswitch.sandboxes.cells import microvm, microvm_image, microvm_network
+from offswitch.sandboxes.cells import microvm_image, microvm_network
 from offswitch.sandboxes.cells.microvm_network import GATE, GUEST
 from offswitch.sandboxes.errors import SandboxUnavailable
 
@@ -694,7 +694,17 @@ def _taps(family: list[int]) -> list[int]:
     return found
 
 
-def test_a_gate_is_where_a_plan_leads(tmp_path: Path) -> None:
-    assert cells.gate("microvm") == GATE == "192.0.2.1"
-    assert cells.gate("bubblewrap") == cells.gate("oci") == "127.0.0.1"
-    assert microvm.microvm_network.GATE == GATE
+@pytest.mark.parametrize(
+    ("kind", "gate"), [("bubblewrap", "127.0.0.1"), ("oci", "127.0.0.1"), ("microvm", GATE)]
+)
+def test_a_plan_leads_to_the_gate_of_its_kind(tmp_path: Path, kind: str, gate: str) -> None:
+    (tmp_path / "work").mkdir()
+    made = planning.plan(
+        places.find(str(tmp_path / "state")), ["true"], name="x", workspace=str(tmp_path / "work"), sandbox=kind,
+        policy=policy.parse(b"version: 1\nnetwork: {hosts: [a.org]}"),
+    )  # fmt: skip
+
+    assert cells.gate(kind) == gate
+    assert {value for name, value in made["environment"].items() if name.lower().endswith("s_proxy")} == {
+        f"http://{gate}:{PROXY}"
+    }
