@@ -6,7 +6,7 @@ from offswitch.enforce.watchdog.calls import Asked, Call, Kind, Tool, Unreadable
 from offswitch.enforce.watchdog.protocols import asking, strict
 from offswitch.enforce.watchdog.protocols import fences as fences_module
 from offswitch.enforce.watchdog.protocols.fences import Fences, Scanner
-from offswitch.enforce.watchdog.protocols.reading import Entry, Held, StreamReader, WholeAnswer, tokens
+from offswitch.enforce.watchdog.protocols.reading import Entry, Held, Sink, StreamReader, WholeAnswer, tokens
 
 _CHUNK = strict.Names(
     *("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "error"),
@@ -148,10 +148,10 @@ def _once(known: str, value: Any, what: str) -> str:
 def _payload(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, Kind | None]:
     kind = entry.get("type")
     found = [name for name in ("function", "custom") if entry.get(name) is not None]
-    if len(found) > 1 or (found and kind not in (None, "", found[0])):
-        raise Unreadable("a tool call is of two kinds")
     if kind not in (None, "", "function", "custom"):
         raise Unreadable(f"a tool call is of the type {str(kind)[:40]!r}, which is not known")
+    if len(found) > 1 or (found and kind not in (None, "", found[0])):
+        raise Unreadable("a tool call is of two kinds")
     if not found:
         return None, kind or None
     payload = entry[found[0]]
@@ -247,6 +247,7 @@ class Reader(StreamReader):
 
     slots = ("content", "reasoning", "reasoning_content", "obfuscation")
     numbers = ("created",)
+    told = ("arguments", "input")
 
     def __init__(self, fences: Fences) -> None:
         super().__init__(fences)
@@ -259,7 +260,7 @@ class Reader(StreamReader):
             for choice in self._choices.values()
         )
 
-    def note(self, held: Held) -> bool:
+    def note(self, held: Held) -> bool | Sink:
         """Take one chunk in."""
         event = held.event
         assert event.data is not None
@@ -283,13 +284,11 @@ class Reader(StreamReader):
             return False
         usage = _usage(body)
         self.usage = usage or self.usage
-        plain = usage is None and len(choices) == 1 and not self.fences
-        for choice in choices:
-            plain = self._note(held, choice) and plain
-        return plain
+        notes = [self._note(held, choice) for choice in choices]
+        return notes[0] if usage is None and len(notes) == 1 else False
 
-    def _note(self, held: Held, given: dict[str, Any]) -> bool:
-        """Take one choice of a chunk in; whether it is text alone."""
+    def _note(self, held: Held, given: dict[str, Any]) -> bool | Sink:
+        """Take one choice of a chunk in; as ``note``."""
         _refuse_suspect("message", given.get("message"))
         index = given["index"]
         choice = self._choices.get(index)
@@ -314,7 +313,11 @@ class Reader(StreamReader):
             raise Unreadable("a finish_reason is no text")
         if reason:
             self._complete(choice)
-        return bool(text) and not pieces and legacy is None and not reason
+        if reason or legacy is not None or (text and (pieces or self.fences)):
+            return False
+        if len(pieces) == 1:
+            return choice.pieces[pieces[0]["index"]].arguments.append
+        return bool(text) and not pieces
 
     def _piece(self, choice: _Choice, piece: dict[str, Any]) -> None:
         index = piece.get("index")

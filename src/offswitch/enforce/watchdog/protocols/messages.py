@@ -6,7 +6,7 @@ from offswitch.enforce.watchdog.calls import Asked, Call, Kind, Tool, Unreadable
 from offswitch.enforce.watchdog.protocols import asking, strict
 from offswitch.enforce.watchdog.protocols import fences as fenced
 from offswitch.enforce.watchdog.protocols.fences import Fences, Scanner
-from offswitch.enforce.watchdog.protocols.reading import Entry, Held, StreamReader, WholeAnswer, tokens
+from offswitch.enforce.watchdog.protocols.reading import Entry, Held, Sink, StreamReader, WholeAnswer, tokens
 
 _EVENT = strict.Names("type", "index", "content_block", "delta", "message", "error", "usage")
 _BLOCK = strict.Names(
@@ -211,6 +211,7 @@ class Reader(StreamReader):
     """Reads a stream of events."""
 
     slots = ("text", "thinking")
+    told = ("partial_json",)
 
     def __init__(self, fences: Fences, screens: frozenset[str]) -> None:
         super().__init__(fences)
@@ -229,7 +230,7 @@ class Reader(StreamReader):
         """Whether it is a ping."""
         return isinstance(held.body, dict) and held.body.get("type") == "ping"
 
-    def note(self, held: Held) -> bool:
+    def note(self, held: Held) -> bool | Sink:
         """Take one event in."""
         event = held.event
         assert event.data is not None
@@ -307,7 +308,7 @@ class Reader(StreamReader):
             raise Unreadable("a piece belongs to no open content block")
         return block
 
-    def _delta(self, held: Held, body: dict[str, Any]) -> bool:
+    def _delta(self, held: Held, body: dict[str, Any]) -> bool | Sink:
         block = self._known(body)
         delta = body.get("delta")
         kind = _kind(delta, "a piece of a content block")
@@ -318,7 +319,7 @@ class Reader(StreamReader):
             if block.kind not in _CALLS or not isinstance(piece, str):
                 raise Unreadable("a piece of a tool call's input does not belong to one, or is no text")
             block.pieces.append(piece)
-            return False
+            return block.pieces.append
         if kind not in _DELTAS.get(block.kind, ()):
             raise Unreadable(f"a piece of the type {kind[:40]!r} in a block of the type {block.kind[:40]!r}")
         if delta.get("partial_json"):

@@ -1,20 +1,25 @@
 """What the readers of the three APIs share: calls that wait for their rulings, and streams that are held for them."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from offswitch.enforce.watchdog.calls import Call, Part, Pass, Ruling, Unreadable, Usage
 from offswitch.enforce.watchdog.protocols import sse, strict
 from offswitch.enforce.watchdog.protocols.fences import Block, Fences, Scanner
+from offswitch.enforce.watchdog.protocols.runs import Template, template
 
 LARGEST_HELD = 64 << 20
 """How many bytes of a stream may wait for a call to be complete."""
 
-_SLOT = "offswitch-slot"
-_STRING = rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*'
+Sink = Callable[[str], object]
+"""Takes a piece of a call's arguments."""
+
+# How many events must be alike before the short cut is prepared, and how often that is done for a stream.
 _ALIKE = 16
-_TRIES = 4
+_SMALLEST_RUN, _LARGEST_RUN = 512, 1 << 20
+# The only text that may differ beside a piece of a call.
+_BESIDE = ("obfuscation",)
+_TRIES = 16
 
 
 class Entry:
@@ -89,6 +94,8 @@ class StreamReader:
     """Names of texts that may differ between two events without any meaning for the calls."""
     numbers: tuple[str, ...] = ()
     """The same for whole numbers."""
+    told: tuple[str, ...] = ()
+    """Names of texts that are pieces of a call's arguments."""
 
     def __init__(self, fences: Fences = ()) -> None:
         self.usage: Usage | None = None
@@ -106,8 +113,10 @@ class StreamReader:
         self._size = 0
         self._reading = False
         self._alike = 0
+        self._misses = 0
+        self._window = _SMALLEST_RUN
         self._tries = _TRIES
-        self._pattern: re.Pattern[bytes] | None = None
+        self._templates: list[tuple[Template, Sink | None]] = []
 
     # For the gateway
 
@@ -154,12 +163,13 @@ class StreamReader:
 
     # For the dialects
 
-    def note(self, held: Held) -> bool:
+    def note(self, held: Held) -> bool | Sink:
         """Take one event in: find the calls in it.
 
         Returns:
-            Whether it carries nothing but text: events that differ from it in ``slots`` and ``numbers`` only
-            mean the same.
+            True if it carries nothing but text, so that events which differ from it in ``slots`` and ``numbers`` only
+            mean the same. What takes the piece, if it carries nothing but one piece of one call, in a text of ``told``.
+            False for every other event.
         """
         raise NotImplementedError
 
@@ -214,8 +224,8 @@ class StreamReader:
         out: list[bytes] = []
         try:
             while True:
-                if self._pattern is not None and not self.held:
-                    self._run(out)
+                while self._templates and self._run(out):
+                    pass
                 event = self._events.take()
                 if event is None:
                     break
@@ -260,31 +270,32 @@ class StreamReader:
         if event.data is not None and b"\n" in event.data and several(event.data):
             raise Unreadable("one event of the stream could be read as several")
         held = Held(event, None)
-        plain = False
+        note: bool | Sink = False
         if event.data is not None:
-            plain = self.note(held)
+            note = self.note(held)
         if self.held and self.urgent(held):
             out.append(event.raw)
             return
-        self.held.append(held)
-        self._size += len(event.raw)
-        if self._size > LARGEST_HELD:
-            raise Unreadable(f"a call is larger than {LARGEST_HELD >> 20} MiB")
+        self._hold(held, len(event.raw))
         if self.waits() or self._entries:
-            self._forget()
+            if isinstance(note, bool) or self._entries or len(self.held) == 1:
+                self._forget()
+            if not isinstance(note, bool) and not self._entries:
+                self._learn(event, note)
             return
-        if len(self.held) > 1:
-            plain = False
+        plain = note is True and len(self.held) == 1 and not self.altered
         out.append(self._render())
         self._release()
-        if not plain:
+        if plain:
+            self._learn(event, None)
+        else:
             self._forget()
-        elif not self.altered:
-            self._alike += 1
-            if self._alike >= _ALIKE and self._tries:
-                self._alike = 0
-                self._tries -= 1
-                self._pattern = pattern(event, self.slots, self.numbers)
+
+    def _hold(self, held: Held, size: int) -> None:
+        self.held.append(held)
+        self._size += size
+        if self._size > LARGEST_HELD:
+            raise Unreadable(f"a call is larger than {LARGEST_HELD >> 20} MiB")
 
     def _rule(self) -> Iterator[Part]:
         entries = self._entries
@@ -303,97 +314,69 @@ class StreamReader:
 
     def _render(self) -> bytes:
         if self.altered:
-            return self.write(self.held)
+            return self.write([one for held in self.held for one in _apart(held)])
         return b"".join([held.event.raw for held in self.held])
 
     # The short cut
 
-    def _run(self, out: list[bytes]) -> None:
-        """Pass events that a whole pattern says are text alone, without parsing each: most of a long answer.
+    def _run(self, out: list[bytes]) -> bool:
+        """Take a run of events that a template knows; whether there was one."""
+        for known, sink in self._templates:
+            # Text passes, and a piece of a call waits with the others.
+            if (sink is None) == bool(self.held):
+                continue
+            region = self._events.region(known.begins, self._window)
+            if not region:
+                continue
+            length, text = known.match(region)
+            # Runs may be short, as those of two answers in turn are: no more is looked at than is likely to match.
+            self._window = min(4 * self._window, _LARGEST_RUN) if length == len(region) else _SMALLEST_RUN
+            if not length:
+                self._misses += 1
+                continue
+            self._misses = 0
+            self._events.skip(length)
+            run = region[:length]
+            if sink is None:
+                out.append(run)
+            else:
+                sink(text or "")
+                self._hold(Held(sse.Event(run), None), length)
+            return True
+        if self._misses > _ALIKE:
+            self._forget()
+        return False
 
-        The pattern is an event that was parsed, with its texts left open. Such an event parses to the same with another
-        text in it, whatever valid text that is, so nothing else needs to be looked at.
-        """
-        assert self._pattern is not None
-        run = self._events.run(self._pattern)
-        if not run.isascii():
-            try:
-                run.decode()
-            except UnicodeDecodeError as error:
-                out.append(
-                    run[: run.rfind(b"\n\n", 0, error.start) + 2] if b"\n\n" in run[: error.start] else b""
-                )
-                raise Unreadable("it is not UTF-8") from None
-        if run:
-            out.append(run)
+    def _learn(self, event: sse.Event, sink: Sink | None) -> None:
+        """Make a template once enough events were alike."""
+        self._alike += 1
+        if self._alike < _ALIKE or not self._tries:
+            return
+        self._alike = 0
+        self._tries -= 1
+        if sink is None:
+            made = template(event, self.slots, self.numbers)
+        else:
+            made = template(event, _BESIDE, self.numbers, self.told)
+        if made is not None:
+            self._templates = [*self._templates[-3:], (made, sink)]
 
     def _forget(self) -> None:
-        self._alike = 0
-        self._pattern = None
+        self._alike = self._misses = 0
+        self._templates = []
 
 
-def pattern(event: sse.Event, slots: tuple[str, ...], numbers: tuple[str, ...]) -> re.Pattern[bytes] | None:
-    """A pattern of events that are one event but for texts and numbers of no meaning.
-
-    Args:
-        event: The event, whose data is JSON.
-        slots: Names of the texts.
-        numbers: Names of the whole numbers.
-
-    Returns:
-        It matches one or more such events; None if no safe one can be made.
-    """
-    if event.data is None or b"\r" in event.raw or event.raw.count(b"data:", 0, -len(event.data) - 2) != 1:
-        return None
-    if not event.raw.endswith(event.data + b"\n\n"):
-        return None
-    texts = re.compile(rb'"(?:%s)"[ ]?:[ ]?"(%s)"' % (b"|".join(map(str.encode, slots)), _STRING))
-    counts = re.compile(rb'"(?:%s)"[ ]?:[ ]?([0-9]{1,15})(?=[,}])' % b"|".join(map(str.encode, numbers)))
-    places = [(found.span(1), True) for found in texts.finditer(event.data)]
-    if numbers:
-        places += [(found.span(1), False) for found in counts.finditer(event.data)]
-    places.sort()
-    begin = len(event.raw) - len(event.data) - 2
-    expression = [re.escape(event.raw[:begin])]
-    probe: list[bytes] = []
-    at = 0
-    for (first, last), is_text in places:
-        if first < at:
-            return None
-        expression += (re.escape(event.data[at:first]), _STRING if is_text else b"(?:0|[1-9][0-9]{0,14})")
-        probe += (event.data[at:first], _SLOT.encode() if is_text else b"0")
-        at = last
-    expression.append(re.escape(event.data[at:] + b"\n\n"))
-    probe.append(event.data[at:])
-    # The proof that each place is the whole of one text: what stands there is found again where it belongs.
-    try:
-        filled = strict.parse(b"".join(probe))
-        if _same(strict.parse(event.data), filled, slots, numbers) != len(places):
-            return None
-    except Unreadable:
-        return None
-    return re.compile(b"(?:%s)+" % b"".join(expression))
-
-
-def _same(one: Any, other: Any, slots: tuple[str, ...], numbers: tuple[str, ...], name: str = "") -> int:
-    """How many slots were filled, if two values are the same in everything else; -1 if they are not."""
-    if name in slots and isinstance(one, str) and other == _SLOT:
-        return 1
-    if name in numbers and type(one) is int and type(other) is int and other == 0:
-        return 1
-    if type(one) is not type(other):
-        return -1
-    if isinstance(one, dict):
-        if list(one) != list(other):
-            return -1
-        counts = [_same(one[key], other[key], slots, numbers, key) for key in one]
-        return -1 if -1 in counts else sum(counts)
-    if isinstance(one, list):
-        if len(one) != len(other):
-            return -1
-        counts = [_same(left, right, slots, numbers) for left, right in zip(one, other, strict=True)]
-        return -1 if -1 in counts else sum(counts)
-    return 0 if one == other else -1
+def _apart(held: Held) -> list[Held]:
+    """The events of a run, each for itself."""
+    if held.event.data is not None or not held.event.raw or held.body is not None:
+        return [held]
+    events = sse.Events()
+    events.feed(held.event.raw)
+    events.end()
+    found = []
+    while (event := events.take()) is not None:
+        found.append(Held(event, None if event.data is None else strict.parse(event.data)))
+    return found
 
 
 class WholeAnswer:

@@ -6,7 +6,7 @@ from offswitch.enforce.watchdog.calls import Asked, Call, Tool, Unreadable, Usag
 from offswitch.enforce.watchdog.protocols import asking, items, strict
 from offswitch.enforce.watchdog.protocols import fences as fenced
 from offswitch.enforce.watchdog.protocols.fences import Block, Fences, Scanner
-from offswitch.enforce.watchdog.protocols.reading import Entry, Held, StreamReader, WholeAnswer, tokens
+from offswitch.enforce.watchdog.protocols.reading import Entry, Held, Sink, StreamReader, WholeAnswer, tokens
 
 _EVENT = strict.Names(
     *("type", "response", "item", "output_index", "item_id", "content_index", "part", "delta", "text"),
@@ -287,6 +287,7 @@ class Reader(StreamReader):
 
     slots = ("delta", "obfuscation")
     numbers = ("sequence_number",)
+    told = ("delta",)
 
     def __init__(self, fences: Fences) -> None:
         super().__init__(fences)
@@ -312,7 +313,7 @@ class Reader(StreamReader):
         body = held.body
         return isinstance(body, dict) and body["type"] in ("ping", "keepalive") and len(body) == 1
 
-    def note(self, held: Held) -> bool:
+    def note(self, held: Held) -> bool | Sink:
         """Take one event in."""
         event = held.event
         assert event.data is not None
@@ -356,7 +357,7 @@ class Reader(StreamReader):
             self._only_text(body)
             return kind.endswith(".delta")
         elif kind.startswith(_PIECES) and not kind.startswith(_HARMLESS):
-            self._piece(kind, body)
+            return self._piece(kind, body)
         elif kind == "error":
             self._only_text(body)
             self._open.clear()
@@ -422,7 +423,7 @@ class Reader(StreamReader):
         elif self.fences and kind == "message" and items.parts(item):
             raise Unreadable("a message has content before its first part")
 
-    def _piece(self, kind: str, body: dict[str, Any]) -> None:
+    def _piece(self, kind: str, body: dict[str, Any]) -> bool | Sink:
         item = self._item(body)
         if not items.is_call(item.kind) or item.done:
             raise Unreadable(f"an event of the type {kind[:60]} belongs to no open tool call")
@@ -432,6 +433,8 @@ class Reader(StreamReader):
                 whole = name != "delta" and how != "added"
                 key = (f"{what}.{how}", len(item.pieces)) if whole else (what, body.get("command_index"))
                 item.pieces.setdefault(key, []).append(_string(body[name]))
+        alone = how == "delta" and "delta" in body and not any(body.get(name) for name in _WHOLE_PIECES)
+        return item.pieces[what, body.get("command_index")].append if alone else False
 
     def _done(self, body: dict[str, Any]) -> None:
         index, item = body.get("output_index"), body.get("item")
@@ -442,7 +445,7 @@ class Reader(StreamReader):
         known = self._items.get(index)
         if known is None:
             known = self._items[index] = _Item(kind, item)
-        elif known.done or known.kind != kind:
+        elif known.done or known.kind != kind or _of(known.item) != _of(item):
             raise Unreadable("an item of the output is done twice, or another than was added")
         self._complete(index, known, item)
 
@@ -562,6 +565,11 @@ class Reader(StreamReader):
             text = fenced.cut(body["delta"], begin, scanner.blocks)
             return [body if text == body["delta"] else _plain({**body, "delta": text})]
         return [body]
+
+
+def _of(item: dict[str, Any]) -> Any:
+    """The call that an item is what came of."""
+    return item.get("call_id") if items.is_result(item["type"]) else None
 
 
 def _is(known: _Item, item: Any) -> bool:

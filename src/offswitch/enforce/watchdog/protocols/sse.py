@@ -5,6 +5,7 @@ that it does not know) is told, because a client that is less strict may not pas
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from offswitch.enforce.watchdog.calls import Unreadable
@@ -68,25 +69,25 @@ class Events:
         """Say that no more bytes come."""
         self._ended = True
 
-    def run(self, pattern: re.Pattern[bytes]) -> bytes:
-        """Take whole events that match a pattern, as many as there are one after another.
+    def region(self, begins: Callable[[bytearray, int], bool], most: int) -> bytes:
+        """The whole events that are there, if the first begins as it should; b"" if not.
 
         Args:
-            pattern: Matches one or more whole events.
+            begins: Whether an event at a place in a buffer begins so.
+            most: About how many bytes.
         """
-        if not self._begun:
+        if not self._begun or not begins(self._data, self._at):
             return b""
-        last = self._data.rfind(b"\n\n", max(self._at, self._scanned - 1))
+        last = self._data.rfind(b"\n\n", self._at, self._at + most)
         if last < 0:
-            return b""
-        found = pattern.match(self._data, self._at, last + 2)
-        if found is None:
-            return b""
-        end = found.end()
-        del found
-        run = bytes(memoryview(self._data)[self._at : end])
-        self._at = self._scanned = end
-        return run
+            # What was scanned holds no whole event.
+            last = self._data.find(b"\n\n", max(self._at + most - 1, self._scanned - 1))
+        return b"" if last < 0 else bytes(memoryview(self._data)[self._at : last + 2])
+
+    def skip(self, count: int) -> None:
+        """Take bytes of whole events that were looked at."""
+        self._at += count
+        self._scanned = self._at
 
     def take(self) -> Event | None:
         """Take the next event.

@@ -1,0 +1,81 @@
+"""Blocks of text that an agent executes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offswitch.enforce.watchdog.protocols.fences import Scanner, blocks, cut
+
+BASH = (("```bash", "```"),)
+TAGS = (("<run>", "</run>"), ("<run-as", ">"))
+
+
+def inner(text: str, fences: tuple[tuple[str, str], ...] = BASH) -> list[list[str]]:
+    return [[call.arguments for call in block.calls] for block in blocks(fences, text)]
+
+
+def test_blocks_are_found() -> None:
+    assert inner("no block") == []
+    assert inner("a ```bash\nls\n``` b") == [["\nls\n"]]
+    assert inner("```bash\nls\n```\n```bash\nrm x\n```") == [["\nls\n"], ["\nrm x\n"]]
+    assert inner("<run>ls</run><run>rm</run>", TAGS) == [["ls"], ["rm"]]
+    call = blocks(BASH, "```bash\nls\n```")[0].calls[0]
+    assert (call.kind, call.name, call.id) == ("text", "```bash", "")
+
+
+def test_a_block_that_is_not_closed_is_judged_as_it_is() -> None:
+    assert inner("```bash\nrm -rf /srv") == [["\nrm -rf /srv"]]
+    assert inner("```bash") == [[""]]
+    assert inner("```bas") == []
+
+
+def test_a_closing_in_the_middle_of_a_line_is_another_reading() -> None:
+    # A client that looks for "\n```" executes all of it, one that looks for "```" the beginning.
+    assert inner("```bash\necho ```; rm x\n```") == [["\necho ", "\necho ```; rm x\n"]]
+    assert inner("```bash\nls\n  ```") == [["\nls\n  "]]
+
+
+def test_what_closes_may_open() -> None:
+    assert inner("```bash\nls\n```bash\nrm x\n```") == [["\nls\n"], ["\nrm x\n"]]
+    assert inner("```\nls\n``` and ```\nrm x\n```", (("```", "```"),))[0] == ["\nls\n"]
+
+
+def test_text_is_held_from_a_possible_opening_on() -> None:
+    scanner = Scanner(BASH)
+    for piece, held in [
+        ("Hello `", True), ("` no", False), (" ``", True), ("`ba", True), ("nana", False), ("```", True),
+        ("bash", True), ("\nls", True), ("\n``", True), ("` ", False), ("```bash\n", True), ("x", True),
+    ]:  # fmt: skip
+        scanner.feed(piece)
+        assert scanner.open == held, piece
+    scanner.end()
+    assert not scanner.open
+    assert [block.calls[0].arguments for block in scanner.blocks] == ["\nls\n", "\nx"]
+
+
+def test_denied_blocks_are_cut_wherever_they_are_cut_apart() -> None:
+    text = "a ```bash\nls\n``` b ```bash\nrm\n``` c"
+    found = blocks(BASH, text)
+    found[1].denied = "NO"
+    for at in range(len(text) + 1):
+        assert cut(text[:at], 0, found) + cut(text[at:], at, found) == "a ```bash\nls\n``` b NO c"
+    found[0].denied = "NO"
+    assert cut(text, 0, found) == "a NO b NO c"
+
+
+@given(
+    st.lists(st.sampled_from(["`", "``", "```", "```bash", "\n", " ", "x", "</run>", "<run>", "<run-as", ">"])),
+    st.sampled_from([BASH, TAGS, BASH + TAGS, (("```", "```"),)]),
+)
+def test_pieces_make_no_difference(parts: list[str], fences: tuple[tuple[str, str], ...]) -> None:
+    scanner = Scanner(fences)
+    for part in parts:
+        scanner.feed(part)
+    scanner.end()
+    whole = blocks(fences, "".join(parts))
+    assert [(one.begin, one.end, one.calls) for one in scanner.blocks] == [
+        (one.begin, one.end, one.calls) for one in whole
+    ]
+    for one in whole:
+        one.denied = "-"
+    shown = cut("".join(parts), 0, whole)
+    assert not any(opening in shown for opening, _ in fences)
