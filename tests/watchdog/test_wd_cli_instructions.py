@@ -243,3 +243,16 @@ def test_ten_megabytes_and_ten_thousand_tools_are_shown(
     )
     assert show(state) == 0
     assert len(out(capsys)) < 100_000
+
+
+def test_a_folder_of_records_is_shown_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add(Record(str(tmp_path)), asked())
+    assert command.main(["--records", str(tmp_path)]) == 0
+    assert f"{tmp_path.name}, run -: 1 call in 1 line" in out(capsys)
+    for arguments in ([], ["ci", "--records", str(tmp_path)]):
+        with pytest.raises(Stop, match="name an agent, or a folder"):
+            command.main(arguments)
+    with pytest.raises(Stop, match="--run goes with NAME"):
+        command.main(["--records", str(tmp_path), "--run", "r1"])
+    with pytest.raises(OSError, match="Not a directory"):
+        command.main(["--records", __file__])

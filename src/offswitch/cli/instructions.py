@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 
-from offswitch.cli.arguments import Parser, find_places
+from offswitch.cli.arguments import Parser, find_places, name
 from offswitch.cli.exits import FINDING, USAGE, Stop
 from offswitch.cli.table import safe, shown
 from offswitch.enforce.watchdog import instructions, marks, pins, recorded
@@ -46,8 +46,13 @@ def main(arguments: list[str]) -> int:
     Raises:
         Stop: There is no such record, or it cannot be read.
     """
-    parser = Parser("instructions", "[options] NAME")
-    parser.add_name()
+    parser = Parser("instructions", "[options] [NAME]")
+    parser.add_argument("name", metavar="NAME", nargs="?", type=name, help="Name of the agent.")
+    parser.add_argument(
+        "--records",
+        metavar="DIR",
+        help="In the place of NAME: a folder that offswitch watch --records wrote.",
+    )
     parser.add_argument("--run", metavar="RUN", help="Another run than the latest.")
     parser.add_argument("--texts", action="store_true", help="Everything in full.")
     parser.add_argument(
@@ -65,15 +70,27 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.changing and asked.pin_out is None:
         parser.error("--changing goes with --pin-out")
-    account, run = _account(asked.name, asked.run, asked.state)
+    if (asked.name is None) == (asked.records is None):
+        parser.error("name an agent, or a folder with --records")
+    if asked.records is not None:
+        if asked.run is not None:
+            parser.error("--run goes with NAME")
+        whose, run, account = (
+            os.path.basename(os.path.abspath(asked.records)),
+            "-",
+            recorded.read(asked.records),
+        )
+    else:
+        whose = asked.name
+        account, run = _account(whose, asked.run, asked.state)
     if asked.pin_out is not None:
         return _pin(account, asked.pin_out, asked.changing)
     view = _View(account, full=asked.texts)
     if asked.as_json:
-        json.dump(view.body(asked.name, run), sys.stdout, indent=2)
+        json.dump(view.body(whose, run), sys.stdout, indent=2)
         print()
     else:
-        for line in view.lines(asked.name, run):
+        for line in view.lines(whose, run):
             print(line)
     for trouble in view.troubles:
         print("offswitch:", trouble, file=sys.stderr)
@@ -204,11 +221,11 @@ class _View:
         account = self._account
         calls = sum(line.calls for line in account.lines)
         if not calls:
-            yield f"{name}, run {safe(run)}: the model was not asked yet"
+            yield f"{safe(name)}, run {safe(run)}: the model was not asked yet"
             return
         first, last = min(line.first for line in account.lines), max(line.last for line in account.lines)
         yield (
-            f"{name}, run {safe(run)}: {_count(calls, 'call')} in {_count(len(account.lines), 'line')}, "
+            f"{safe(name)}, run {safe(run)}: {_count(calls, 'call')} in {_count(len(account.lines), 'line')}, "
             f"{_moment(first)} to {_moment(last)}{'; texts are private' if account.private else ''}"
         )
         for line in account.lines:
