@@ -67,8 +67,8 @@ def main(arguments: "Sequence[str]", begun: "Begun | None" = None) -> "NoReturn"
         code = 130
         say("interrupted")
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has seen enough.
+        print_no_more()
         code = 0
     except OSError as error:
         code = USAGE
@@ -113,6 +113,11 @@ def _run(command: str, arguments: list[str], begun: "Begun | None") -> int:
     from offswitch.cli import ordering
 
     return int(getattr(ordering, command)(arguments))
+
+
+def print_no_more() -> None:
+    """Let standard output lead nowhere: Python would complain of what it could not print when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(line: str) -> None:

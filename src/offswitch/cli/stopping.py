@@ -2,11 +2,10 @@
 
 import json
 import os
-import sys
 import time
 
 from offswitch.cli.arguments import Parser, duration, name
-from offswitch.cli.enforce import say
+from offswitch.cli.enforce import print_no_more, say
 from offswitch.cli.exits import NOT_DEAD, USAGE, Stop
 from offswitch.cli.table import safe
 from offswitch.enforce import amounts, control, stopping
@@ -55,7 +54,7 @@ def stop(arguments: list[str]) -> int:
     places = locate(asked.state)
     names = control.running(places) if asked.all else [asked.name]
     if not names and not asked.as_json:
-        print("no agent is running")
+        _print("no agent is running")
         return 0
 
     keys = [os.path.abspath(path) for path in asked.key]
@@ -66,7 +65,7 @@ def stop(arguments: list[str]) -> int:
         if not asked.as_json:
             for note in one.notes:
                 say(note)
-            print(in_a_line(one) if asked.all else in_words(one), flush=True)
+            _print(in_a_line(one) if asked.all else in_words(one))
 
     stopped = stopping.stop(
         places,
@@ -84,9 +83,21 @@ def stop(arguments: list[str]) -> int:
         show(stopped[0])
     if asked.as_json:
         bodies = [as_json(one) for one in stopped]
-        json.dump(bodies if asked.all else bodies[0], sys.stdout, indent=2)
-        print()
+        _print(json.dumps(bodies if asked.all else bodies[0], indent=2))
     return 0 if all(one.dead for one in stopped) else NOT_DEAD
+
+
+def _print(text: str) -> None:
+    """Print something, if that can be done: a reader that is gone, or a full disk, must not end the wait for a death.
+
+    Nor is it to change the exit code, which says what became of the agents.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            say(f"what became of the agents cannot be printed: {error.strerror}")
+        print_no_more()
 
 
 def as_json(one: stopping.Stopped) -> "dict[str, Any]":

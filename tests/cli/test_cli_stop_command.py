@@ -1,0 +1,132 @@
+"""`offswitch stop` against supervisors that do as a test says: no real one can be had to answer late, or wrongly."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_helpers import Result
+
+LIMIT = 60.0
+DEAD = {"ok": True, "dead": True, "receipt": None}
+ALIVE = {"ok": True, "dead": False, "receipt": None}
+
+
+class Supervisor:
+    """Listens as an agent's supervisor, and answers what it is asked.
+
+    Args:
+        state: The state folder.
+        name: The agent's name.
+        answer: The answer to a request; None to hang up instead.
+        after: Seconds that each answer takes.
+    """
+
+    def __init__(
+        self, state: Path, name: str, answer: Callable[[Any], dict[str, Any] | None], after: float = 0.0
+    ) -> None:
+        self._answer, self._after = answer, after
+        self.asked: list[Any] = []
+        self.answered = 0
+        self.folder = state / "agents" / name
+        self.folder.mkdir(parents=True)
+        for path in (state, state / "agents", self.folder):
+            path.chmod(0o700)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        place = os.open(self.folder, os.O_PATH)
+        self._listener.bind(f"/proc/self/fd/{place}/control")
+        os.close(place)
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                while request := connection.recv(1 << 17):
+                    self.asked.append(json.loads(request))
+                    time.sleep(self._after)
+                    answer = self._answer(self.asked[-1])
+                    if answer is None:
+                        break
+                    try:
+                        connection.send(json.dumps(answer).encode())
+                    except OSError:
+                        break
+                    self.answered += 1
+
+    def close(self) -> None:
+        """Listen no more, and be gone."""
+        (self.folder / "control").unlink(missing_ok=True)
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+
+Listen = Callable[..., Supervisor]
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Listen]:
+    """Makes supervisors, which are gone at the test's end."""
+    made: list[Supervisor] = []
+
+    def one(name: str, answer: Callable[[Any], dict[str, Any] | None], after: float = 0.0) -> Supervisor:
+        made.append(Supervisor(tmp_path, name, answer, after))
+        return made[-1]
+
+    yield one
+    for supervisor in made:
+        supervisor.close()
+
+
+def stop(state: Path, *arguments: str, **options: Any) -> Result:
+    """Run `offswitch stop`."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": LIMIT, **options}
+    done = subprocess.run(
+        [sys.executable, "-m", "offswitch", "stop", "--state", str(state), *arguments], check=False, **options
+    )
+    return Result(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+
+@pytest.fixture(params=["a reader that is gone", "a full disk"])
+def nowhere(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A standard output that takes nothing."""
+    if request.param == "a full disk":
+        file = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, file = os.pipe()
+        os.close(reader)
+    yield file
+    os.close(file)
+
+
+@pytest.mark.parametrize("arguments", [["one"], ["one", "--json"], ["--all"]])
+@pytest.mark.parametrize(("answer", "code"), [(DEAD, 0), (ALIVE, 3)])
+def test_the_exit_code_is_of_the_agents_whoever_reads_the_output(
+    tmp_path: Path, listen: Listen, nowhere: int, arguments: list[str], answer: dict[str, Any], code: int
+) -> None:
+    listen("one", lambda _: answer)
+    done = stop(tmp_path, *arguments, stdout=nowhere)
+    assert done.code == code, done
+    assert "Traceback" not in done.err
+
+
+def test_the_wait_for_the_others_goes_on_whoever_reads_the_output(
+    tmp_path: Path, listen: Listen, nowhere: int
+) -> None:
+    listen("first", lambda _: DEAD)
+    last = listen("last", lambda _: ALIVE, after=1.0)
+    assert stop(tmp_path, "--all", stdout=nowhere).code == 3
+    assert last.answered == 1
