@@ -130,3 +130,11 @@ def test_the_wait_for_the_others_goes_on_whoever_reads_the_output(
     last = listen("last", lambda _: ALIVE, after=1.0)
     assert stop(tmp_path, "--all", stdout=nowhere).code == 3
     assert last.answered == 1
+
+
+@pytest.mark.parametrize("letter", ["a", "\U0001f6d1", "\n"])
+def test_a_long_reason_keeps_no_order_back(tmp_path: Path, listen: Listen, letter: str) -> None:
+    one = listen("one", lambda _: DEAD)
+    done = stop(tmp_path, "one", "--reason", letter * 30_000)
+    assert done.code == 0, done
+    assert [asked["reason"] for asked in one.asked] == [letter * 1000]

@@ -29,6 +29,10 @@ class Lost(Exception):
     """The supervisor gave no answer, or one that is not of the protocol; the message says which."""
 
 
+class TooLarge(Lost):
+    """A message that no supervisor takes; nothing was sent, and the connection is as good as before."""
+
+
 def connect(places: "Places", name: str) -> socket.socket:
     """A connection to the supervisor of a running agent.
 
@@ -72,11 +76,12 @@ def send(to: socket.socket, message: "dict[str, Any]") -> None:
     """Send one message.
 
     Raises:
-        Lost: The supervisor is gone, or the message is too large.
+        TooLarge: The message is too large.
+        Lost: The supervisor is gone.
     """
     data = json.dumps(message, separators=(",", ":")).encode()
     if len(data) > LARGEST:
-        raise Lost(f"a message of {len(data)} bytes is too large for the supervisor")
+        raise TooLarge(f"a message of {len(data)} bytes is too large for the supervisor")
     try:
         to.send(data, socket.MSG_NOSIGNAL)
     except OSError as error:

@@ -23,6 +23,9 @@ _PAUSE = 0.02
 _SIGNING = 0.5
 """Seconds for which orders are signed before the first is sent."""
 
+_LONGEST_REASON = 1000
+"""Characters of a reason: as many as an order and a receipt hold of it, and far from what a message holds."""
+
 LONGEST_GRACE = 3600.0
 """Seconds of the longest grace that an order can give."""
 
@@ -69,7 +72,7 @@ def stop(
         names: The agents.
         category: 0 cuts at once; 1 tells the agent and waits for the grace first.
         grace: Seconds, for category 1; at most an hour.
-        reason: In the operator's words, for the latch and the receipt.
+        reason: In the operator's words, for the latch and the receipt, which keep 1000 characters of it.
         settle: Whether to wait for the end of the re-spawn probe too; what came back is no death.
         keys: Key files to sign with; none for the operator's own key, which is made on first use.
         each: Called with each as soon as it is known how it went.
@@ -139,7 +142,7 @@ class _Order:
         self._places = places
         self._category = category
         self._grace_ms = int(min(grace, LONGEST_GRACE) * 1000)
-        self._reason = reason
+        self._reason = reason[:_LONGEST_REASON]
         self._settle = settle
         self._keys = keys
         self._envelope = envelope
@@ -191,6 +194,14 @@ class _Order:
         }
         try:
             control.send(self.line, message)
+        except control.TooLarge as error:
+            if self._envelope is not None or envelope is None:
+                self._finish(False, f"the order was not sent: {error}")
+                return
+            # So many keys have signed it. The local owner stops with none.
+            self.stopped.notes.append(f"{error}; {self.stopped.name} is stopped as by its local owner")
+            self._signed = False
+            self._send(None)
         except control.Lost:
             self._close()
 
