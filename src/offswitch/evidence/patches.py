@@ -2,8 +2,8 @@
 
 Not the format of ``diff``: sections that begin with ``*** Add File: PATH``, ``*** Delete File: PATH`` or
 ``*** Update File: PATH`` stand between ``*** Begin Patch`` and ``*** End Patch``. An added file's lines have ``+`` in
-front. An update may say ``*** Move to: PATH``, and has hunks, each behind a line ``@@ where``: lines with a blank, ``-``
-or ``+`` in front (https://github.com/openai/codex, instructions for apply_patch; OpenAI API, "Apply patch").
+front. An update may say ``*** Move to: PATH``, and has hunks, each behind a line ``@@ where``: lines with a blank,
+``-`` or ``+`` in front (https://github.com/openai/codex, instructions for apply_patch; OpenAI API, "Apply patch").
 """
 
 import re

@@ -171,7 +171,7 @@ _CWD = ("workdir", "cwd", "working_directory", "workingdirectory", "working_dir"
         "working_directory_path")  # fmt: skip
 _KEYED = ("chars", "text", "keys", "input", "data", "value", "stdin", "content", "key")
 _PROSE = frozenset(
-    "description prompt explanation thought thoughts thinking reasoning plan message messages summary title "
+    "description body prompt explanation thought thoughts thinking reasoning plan message messages summary title "
     "subject question questions answer answers todo todos query reason justification goal task tasks note notes "
     "comment comments label name instruction instructions query_text observation observations entities "
     "relations header caption final_answer response status step steps merge tag tags pattern subagent_type "
@@ -348,9 +348,20 @@ def _known(call: Call, name: str, given: dict[str, Any]) -> Shape:
         found = _filed(words, low, path or "")
         if found is not None:
             return found
-    if words & _ACTS or any(isinstance(low.get(key), str | list) for key in _COMMAND):
+    if words & _SAYS and not words & _ACTS:
+        given = {key: value for key, value in given.items() if key.lower() not in _SAID}
+    elif words & _ACTS or any(isinstance(low.get(key), str | list) for key in _COMMAND):
         return _shell(name, low)
     return Shape((*_guesses(given, "", 0),))
+
+
+_SAYS = frozenset(
+    "message comment issue email mail notify reply chat slack say ask answer post tweet review ticket event note "
+    "respond send report feedback announce".split()
+)
+"""Words in the names of tools that say something to somebody."""
+
+_SAID = frozenset("text body content contents markdown html value input".split())
 
 
 def _snake(name: str) -> str:

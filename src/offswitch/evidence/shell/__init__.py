@@ -24,10 +24,12 @@ class Account:
         effects: In the order in which they happen.
         complete: False when part of the command was not followed: it is not bash, too large or too deep, or runs
             code that is not known. What is listed then still holds; something may be missing.
+        waits: Whether it goes on sleeping until something ends it.
     """
 
     effects: tuple[Effect, ...]
     complete: bool
+    waits: bool = False
 
 
 def account(
@@ -77,7 +79,7 @@ def account(
         if strict:
             raise
         log.complete = False
-    return Account(tuple(log.effects), log.complete)
+    return Account(tuple(log.effects), log.complete, log.waits)
 
 
 strict = False

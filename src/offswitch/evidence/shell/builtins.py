@@ -336,6 +336,8 @@ def set_(call: Call) -> "Status":
         for letter in word[1:]:
             if letter == "o":
                 name = words.pop(0) if words else ""
+                if name == "history" and word[0] == "+":
+                    shell.emit("execute", "set", content="+o history")
                 change({"errexit": "e", "noexec": "n", "noglob": "f"}.get(name, name))
             else:
                 change(letter)

@@ -12,6 +12,9 @@ _PLACES = frozenset(
 )
 
 
+_PROGRAMS = ("/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/usr/local/sbin/")
+
+
 class Mark(Enum):
     """What stands in place of a text."""
 
@@ -34,6 +37,8 @@ class Files:
         self.links: dict[str, str] = {}
         self.perhaps: dict[str, str] = {}
         """Links of which it is not known whether they were made."""
+        self.programs: dict[str, str] = {}
+        """Copies of programs: by where the copy is, where the program was."""
         self.settings: dict[tuple[str, str], str] = {}
         """What git was told to remember: by its directory, empty for all, and the setting's name."""
         self.bare = False
@@ -44,6 +49,13 @@ class Files:
                 self._places.add(place)
                 place = posixpath.dirname(place)
         self._parents: set[str] | None = None
+        self._names: set[str] | None = None
+
+    def named(self, name: str) -> bool:
+        """Whether a file of that name may be known: a quick no saves the walk through PATH."""
+        if self._names is None:
+            self._names = {path.rpartition("/")[2] for path in self.texts}
+        return name in self._names or any(path.endswith("/" + name) for path in self.changed)
 
     def parents(self) -> set[str]:
         """Directories that must be there because something known is in them."""
@@ -96,7 +108,7 @@ class Files:
             return Mark.ABSENT
         if not known(path):
             return None
-        if self.changed:
+        if Mark.ABSENT in self.changed.values():
             parent = posixpath.dirname(path)
             while parent not in ("/", ""):
                 above = self.changed.get(parent)
@@ -193,6 +205,8 @@ class Files:
     def copy(self, source: str, target: str) -> None:
         """Let ``target`` be what ``source`` is."""
         source = self.resolve(source)
+        if self.text(source) is None and (source in self.programs or source.startswith(_PROGRAMS)):
+            self.programs[self.resolve(target)] = self.programs.get(source, source)
         for below in list(self.under(source)) if self.is_directory(source) else []:
             self.changed[target + below[len(source) :]] = self._present(below)
         self.put(target, self._present(source))

@@ -27,6 +27,8 @@ class Log:
     complete: bool = True
     steps: int = STEPS
     nesting: int = 0
+    waits: bool = False
+    """Whether it comes to a loop that sleeps for ever."""
     scripts: dict[str, Script] = field(default_factory=dict)
 
     def spend(self, steps: int = 1) -> None:

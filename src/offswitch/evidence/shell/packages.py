@@ -17,9 +17,11 @@ def npm(call: Call) -> "Status":
     from offswitch.evidence.shell.walk import Status
 
     shell = call.shell
-    options = call.options("Cw", "prefix dir cwd workspace filter", first=False)
+    options = call.options("Cw", "prefix dir cwd workspace filter registry", first=False)
     words = options.operands
     shell.emit("execute", call.name, content=" ".join(call.args) or None)
+    if words[:1] == ["publish"] and "--dry-run" not in call.args:
+        shell.emit("copy", options.value("registry") or "https://registry.npmjs.org", source=shell.cwd)
     place = options.value("C", "prefix", "dir", "cwd") or "."
     named = words[1:2] if words[:1] in (["run"], ["run-script"]) else words[:1]
     if named and (words[0] not in named or named[0] in _ALONE or call.name != "npm"):

@@ -132,6 +132,9 @@ def _oldest_of_all(flags: set[str], chosen: list[str], words: list[str]) -> bool
 
 @runs("ps pstree")
 def ps(call: Call) -> None:
+    if "-C" in call.args[:-1]:
+        call.out(processes(call.args[call.args.index("-C") + 1]))
+        return
     call.out("1\n\0ps\0" if call.name == "ps" and _numbers_in_order(call.args) else "\0ps\0")
 
 

@@ -36,6 +36,7 @@ def program(shell: "Shell", name: str, args: list[str], use_builtins: bool) -> "
     path: str | None = None
     if "/" in name:
         path = shell.files.resolve(shell.path(name))
+        path = shell.files.programs.get(path, path)
         if posixpath.dirname(path) in SYSTEM and script_text(shell, path) is None:
             handler = PROGRAMS.get(posixpath.basename(path))
             if handler is not None and handler in builtins.SHELL_ONLY:
@@ -67,6 +68,8 @@ def program(shell: "Shell", name: str, args: list[str], use_builtins: bool) -> "
 
 def search(shell: "Shell", name: str) -> str | None:
     """The script that PATH leads to, where its text is known."""
+    if not shell.files.links and not shell.files.named(name):
+        return None
     path = shell.value("PATH")
     for place in path.split(":")[:50]:
         if known(place) and place.startswith("/"):

@@ -54,6 +54,7 @@ def run_python(shell: "Shell", code: str, argv: list[str]) -> "Status":
     child = shell.fork()
     child.subshell = False
     program = Program(child, argv)
+    program.tree = tree
     program.block(tree.body)
     if program.flow == "exit":
         return {True: Status.OK, False: Status.FAIL}.get(program.success, Status.UNKNOWN)  # type: ignore[arg-type]
@@ -84,11 +85,20 @@ class Program:
         self.result: Any = None
         self.depth = 0
         self.imports: dict[str, str] = {}
+        self.tree: ast.Module | None = None
         self.origins: dict[str, Sources] = {}
         """Where the values of names and, with a dot in front, of attributes come from; see ``streams.Sources``."""
         self.result_sources: Sources = frozenset()
         self.given: dict[int | str, Sources] = {}
         """The same, for the arguments of the call that is made now, by their places and names."""
+
+    def names(self) -> list[str]:
+        """The texts that the program spells out, some of them."""
+        nodes = ast.walk(self.tree) if self.tree is not None else ()
+        texts = (
+            node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
+        return [text for text in dict.fromkeys(texts) if 3 < len(text) < 60][:20]
 
     # Statements
 
@@ -284,6 +294,7 @@ class Program:
 
     def while_loop(self, node: ast.While) -> None:
         lost = self.shell.lost["break"]
+        start = len(self.shell.log.effects)
         for number in range(_ROUNDS):
             test = self.value(node.test)
             if not is_known(test):
@@ -301,6 +312,8 @@ class Program:
                 self.shell.slow()
                 if self.shell.lost["break"] == lost and number < _ROUNDS - 1:
                     self.flow = "exit"
+                    effects = self.shell.log.effects[start:]
+                    self.shell.log.waits |= any(effect.verb == "sleep" for effect in effects)
                 break
         if self.flow == "break":
             self.flow = ""
@@ -504,6 +517,8 @@ class Program:
                     calls.call(self, "ctypes.CDLL", [index], {}) if whole else calls.attribute(holder, index)
                 )
             if holder.name == "os.environ" and isinstance(index, str):
+                if calls.secret(index):
+                    self.shell.carried.add(f"${index}")
                 return self.shell.value(index)
             return UNKNOWN
         if isinstance(node.slice, ast.Slice):

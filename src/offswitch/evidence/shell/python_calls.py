@@ -303,6 +303,8 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         return argument(0)
     if name in ("os.environ.get", "os.getenv"):
         key = text_of(argument(0))
+        if _SECRET.search(key):
+            shell.carried.add(f"${key}")
         held_text = shell.value(key) if shell.is_set(key) else ANY
         return held_text if held_text != ANY or len(arguments) < 2 else arguments[1]
     if name in ("os.environ.pop", "os.unsetenv"):
@@ -318,6 +320,8 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
     if name == "os.chdir":
         shell.cwd = path(0) if known(path(0)) else ANY
         return None
+    if any(isinstance(value, Ref) and value.name == "os.environ" for value in arguments):
+        shell.carried.add("*")
     if name in ("print",):
         output = named.get("file")
         words = [text_of(item) for item in arguments]
@@ -370,6 +374,15 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         if isinstance(value, Later | Remote):
             return value
     return UNKNOWN
+
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
+"""Names of variables that hold what is not for others."""
+
+
+def secret(name: str) -> bool:
+    """Whether a variable's name says that its value is not for others."""
+    return _SECRET.search(name) is not None
 
 
 _LIBRARIES = frozenset("ctypes.CDLL ctypes.PyDLL ctypes.cdll.LoadLibrary ctypes.pydll.LoadLibrary".split())
@@ -739,10 +752,41 @@ def method(program: "Program", holder: Any, name: str, arguments: list[Any], nam
         return UNKNOWN
     if isinstance(holder, str | bytes):
         return _text_method(program, holder, name, arguments, named)
+    if name in _UPLOADS:
+        _upload(program, name, arguments, named)
+    if name in ("kill", "terminate", "suspend", "send_signal") and "psutil" in program.scopes[0]:
+        # Of a process that was found by what the program's own text compares with.
+        for text in program.names():
+            shell.emit(
+                "signal", f"pattern:{text}", content="STOP" if name == "suspend" else "KILL", certain=False
+            )
     for value in arguments:
         if isinstance(value, Later | Remote):
             return value
     return UNKNOWN
+
+
+_UPLOADS = {
+    "upload_file": 0, "upload_fileobj": 0, "upload_folder": 0, "upload_large_folder": 0, "put_object": None,
+    "upload_from_filename": 0, "upload_from_file": 0, "upload_blob": 0, "push_to_hub": None, "fput_object": 2, "put": 0,
+}  # fmt: skip
+"""Methods that put a file into a store or a hub (boto3, huggingface_hub, google-cloud-storage, azure, minio, paramiko's
+``put``), and which of their arguments is its name."""
+
+
+def _upload(program: "Program", name: str, arguments: list[Any], named: dict[str, Any]) -> None:
+    place = _UPLOADS[name]
+    words = ("path_or_fileobj", "folder_path", "Filename", "filename", "file_path", "localpath")
+    given = [named[word] for word in words if word in named]
+    if not given and place is not None and place < len(arguments):
+        given = [arguments[place]]
+    if name == "put" and not (len(arguments) == 2 and isinstance(arguments[1], str)):
+        return  # of a queue, or a mapping
+    sources = frozenset[str]().union(*program.given.values()) if program.given else frozenset[str]()
+    texts = [text_of(value) for value in given if isinstance(value, str | PathValue)]
+    sources |= {program.shell.path(text) for text in texts}
+    for source in sorted(sources) or ["*"]:
+        program.shell.emit("copy", f"{name}()", source=source)
 
 
 def _path_method(

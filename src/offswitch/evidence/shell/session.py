@@ -1,10 +1,13 @@
 """Commands one after the other on one machine: what an earlier one wrote, linked or set is known to a later one."""
 
+import posixpath
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.files import Files
+from offswitch.evidence.shell.looking import only_looks
 from offswitch.evidence.shell.unknown import known
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ LONGEST = 256 * 1024
 
 MOST = 4 * 1024 * 1024
 """Letters of all remembered files together; the one that was used longest ago is forgotten first."""
+
+_GOES = re.compile(r"\s*cd\s+((?!-)[\w./-]+)\s*(?:&&|;|\n)")
 
 FILES = 500
 """How many files, links and settings of git are remembered."""
@@ -47,6 +52,7 @@ class Session:
         self._size = 0
         self._links: dict[str, str] = {}
         self._settings: dict[tuple[str, str], str] = {}
+        self._programs: dict[str, str] = {}
         self._last: State | None = None
 
     @property
@@ -71,6 +77,23 @@ class Session:
         self._size += len(text)
         while self._size > MOST or len(self._texts) > FILES:
             self._size -= len(self._texts.popitem(last=False)[1])
+
+    def only_looks(self, command: str) -> bool:
+        """Whether a command does nothing but to read, as far as is known of this machine; moves to where it goes.
+
+        Args:
+            command: Its text, for a shell that begins.
+        """
+        match = _GOES.match(command)
+        rest = command[match.end() :] if match else command
+        if not only_looks(rest) or self._last is not None or self._settings:
+            return False
+        names = {path.rpartition("/")[2] for path in (*self._texts, *self._links)}
+        if names and not names.isdisjoint(re.findall(r"[\w.-]+", rest)):
+            return False
+        if match is not None:
+            self.cwd = self._files().resolve(posixpath.normpath(posixpath.join(self.start, match[1])))
+        return True
 
     def run(self, command: str, *, cwd: str | None = None, goes_on: bool = False) -> "Account":
         """Say what a command does, and remember it; as `offswitch.evidence.shell.account`.
@@ -104,9 +127,9 @@ class Session:
     def _files(self) -> Files:
         files = Files(self._texts, self._listing, (self.start, self.cwd, self.home))
         files.links, files.settings = dict(self._links), dict(self._settings)
-        files.bare = (
-            True  # what is put together of pieces is followed at least as far as the pieces are known
-        )
+        files.programs = dict(self._programs)
+        # What is put together of pieces is followed at least as far as the pieces are known.
+        files.bare = True
         return files
 
     def _follow(
@@ -144,7 +167,7 @@ class Session:
             self.cwd = shell.cwd
             state = shell.state()
             self._last = state if _differs(state) else None
-        return package.Account(tuple(log.effects), log.complete)
+        return package.Account(tuple(log.effects), log.complete, log.waits)
 
     def _keep(self, files: Files) -> None:
         for path, entry in files.changed.items():
@@ -152,6 +175,7 @@ class Session:
                 self.put(path, entry if isinstance(entry, str) else None)
         self._links = dict(list(files.links.items())[-FILES:])
         self._settings = dict(list(files.settings.items())[-FILES:])
+        self._programs = dict(list(files.programs.items())[-FILES:])
 
 
 def _differs(state: "State") -> bool:

@@ -133,12 +133,26 @@ def git(call: Call) -> "Status | None":
         named = rest[rest.index("--") + 1 :] if "--" in rest else names if verb == "restore" else []
         if not named and verb == "checkout":
             shell.emit("write", f"{place}/{ANY}")
+        if (
+            verb == "checkout"
+            and not named
+            and len(names) > 1
+            and not any(word in rest for word in ("-b", "-B", "-t", "--track", "--orphan", "--detach"))
+        ):
+            named = names[1:]  # of another commit
         for name in named:
             shell.emit("write", at(name), certain=known(name))
             shell.files.put(at(name), Mark.FILE)
     elif verb in ("reset", "stash", "clean", "merge", "pull", "rebase", "apply", "am", "revert", "switch"):
-        if verb == "apply" and names:
-            return patch(Call(shell, "patch", ["-p1", "-i", names[0]]))
+        if verb == "apply" and any(word in ("--check", "--stat", "--numstat", "--summary") for word in rest):
+            return None
+        if verb == "apply":
+            named_file = ["-i", names[0]] if names and names[0] != "-" else []
+            return patch(Call(shell, "patch", ["-p1", *named_file]))
+        if verb == "stash" and names[:1] == ["push"]:
+            for name in names[1:]:
+                shell.emit("write", at(name))
+                shell.files.put(at(name), Mark.FILE)
         if verb in ("reset", "clean") and not any(
             word in rest for word in ("--hard", "-f", "-fd", "-df", "-fdx")
         ):

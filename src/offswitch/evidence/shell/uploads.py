@@ -122,6 +122,33 @@ def forge(call: Call) -> "Status":
     return _done(call)
 
 
+@runs("docker podman nerdctl")
+def containers(call: Call) -> "Status":
+    """``docker push``, and a registry is where it ends up."""
+    words = [word for word in call.args if not word.startswith("-")]
+    if words[:1] == ["push"] or words[:2] in (["image", "push"], ["manifest", "push"]):
+        call.shell.emit("copy", f"docker://{words[-1]}", source=words[-1])
+    return _done(call)
+
+
+@runs("kubectl oc")
+def pods(call: Call) -> "Status":
+    """``kubectl cp FILE POD:FILE``."""
+    words = [word for word in call.args if not word.startswith("-")]
+    if words[:1] == ["cp"] and len(words) > 2 and ":" in words[2] and ":" not in words[1]:
+        call.shell.emit("copy", words[2], source=call.path(words[1]))
+    return _done(call)
+
+
+@runs("cargo gem poetry helm oras skopeo flit hatch")
+def publish(call: Call) -> "Status":
+    """Tools of languages that publish packages."""
+    words = [word for word in call.args if not word.startswith("-")]
+    if words[:1] in (["publish"], ["push"]) and "--dry-run" not in call.args:
+        call.shell.emit("copy", f"{call.name}://", source=call.shell.cwd)
+    return _done(call)
+
+
 @runs("croc wormhole magic-wormhole ffsend transfer onionshare-cli ipfs pastebinit")
 def hand_over(call: Call) -> "Status":
     """Programs whose work it is to give a file to somebody."""

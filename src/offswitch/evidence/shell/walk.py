@@ -21,7 +21,7 @@ from offswitch.evidence.shell.streams import (
     Sources,
 )
 from offswitch.evidence.shell.unknown import ANY, NAME, known, literal, nothing, unglobbed
-from offswitch.evidence.shell.words import Words, unmatched
+from offswitch.evidence.shell.words import PLAIN, Words, unmatched
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOOPS = 64
@@ -57,6 +57,23 @@ State = tuple[
 
 class Refused(Exception):
     """A redirection that surely fails: the command does not run."""
+
+
+class _Gathering:
+    """A class, since it is entered for every word, and a generator costs several times as much."""
+
+    __slots__ = ("_outer", "_shell")
+
+    def __init__(self, shell: "Shell") -> None:
+        self._shell = shell
+
+    def __enter__(self) -> set[str]:
+        self._outer = self._shell.carried
+        self._shell.carried = found = set[str]()
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        self._shell.carried = self._outer
 
 
 class Defined:
@@ -193,14 +210,9 @@ class Shell:
         if self.origins:
             self.carried |= self.origins.get("@" if name.isdigit() or name == "*" else name, frozenset())
 
-    @contextmanager
-    def gathering(self) -> Iterator[set[str]]:
+    def gathering(self) -> "_Gathering":
         """Collect apart where the text comes from that is read meanwhile."""
-        outer, self.carried = self.carried, set()
-        try:
-            yield self.carried
-        finally:
-            self.carried = outer
+        return _Gathering(self)
 
     def waiting(self) -> Input:
         """What could be read, left unread."""
@@ -698,8 +710,10 @@ class Shell:
         child = self.fork()
         child.subshell = False
         child.streams[0] = Input("")
+        waits = self.log.waits
         child.run(node)
         child.leave()
+        self.log.waits = waits
         self.last_job = node.text
         self.status = Status.OK
 
@@ -885,8 +899,7 @@ class Shell:
                     "/bin/true",
                 ):
                     self.lost["break"] = lost
-                    if any(effect.verb == "sleep" for effect in self.log.effects[start:]):
-                        self.emit("sleep", "", content="inf", text=node.text)
+                    self.log.waits |= any(effect.verb == "sleep" for effect in self.log.effects[start:])
                     self.flow, self.leaving = "exit", None
                     return Status.OK
                 if rounds < LOOPS:
@@ -1109,6 +1122,9 @@ class Shell:
         declares = bool(words) and words[0] in ("export", "declare", "typeset", "local", "readonly")
         argv: list[str] = []
         for word in words:
+            if PLAIN.fullmatch(word):
+                argv.append(word)
+                continue
             with self.gathering() as sources:
                 if declares and re.match(r"[A-Za-z_]\w*\+?=", word):
                     fields = [self.words.text(word)]
@@ -1133,6 +1149,8 @@ class Shell:
                 self.assignment(assignment)
         elif node.assignments:
             return self.with_variables(node, argv)
+        if not node.redirects:
+            return self.command(argv)
         with self.redirected(node.redirects):
             return self.command(argv)
 

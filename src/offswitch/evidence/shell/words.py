@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LITERAL, _SPLIT, _QUOTED, _BREAK = range(4)
 Part = tuple[str, int]
 
-_SIMPLE = re.compile(r"[A-Za-z0-9_./:=@%+,-]+")
+PLAIN = re.compile(r"[A-Za-z0-9_./:=@%+,-]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#?$!-]")
 _PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-])(\[([^\]]*)\])?")
 _ESCAPES = {
@@ -72,7 +72,7 @@ class Words:
 
     def fields(self, word: str) -> list[str]:
         """The fields that an unquoted word becomes: none, one or many."""
-        if _SIMPLE.fullmatch(word):
+        if PLAIN.fullmatch(word):
             return [word]
         found: list[str] = []
         try:
@@ -86,7 +86,7 @@ class Words:
 
     def text(self, word: str, *, tilde: bool = True) -> str:
         """The one string that a word becomes where neither splitting nor globbing happens."""
-        if _SIMPLE.fullmatch(word):
+        if PLAIN.fullmatch(word):
             return word
         parts = self.parts(self._tilde(word, assignment=True) if tilde else word)
         return self._bounded("".join(" " if kind == _BREAK else text for text, kind in parts))

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from offswitch.evidence.shell.builtins import unexport
+from offswitch.evidence.shell.builtins import signal_name, unexport
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.streams import Input
 from offswitch.evidence.shell.unknown import ANY, known, nothing
@@ -44,6 +44,9 @@ def env(call: Call) -> "Status | None":
             words[1:1] = word[2:].split()
         elif word in ("-i", "-"):
             shell.exported = set()
+        elif word.startswith("--ignore-signal="):
+            for name in word.partition("=")[2].split(","):
+                shell.emit("trap", signal_name(name), content="")
         elif not word.startswith("-"):
             break
         words.pop(0)
@@ -68,6 +71,8 @@ def sudo(call: Call) -> "Status | None":
         valued.get(call.name, ""), "user group host prompt chdir root target wd", first=True
     )
     words = options.operands
+    if call.name == "nsenter":
+        call.shell.emit("execute", "nsenter", content=" ".join(call.args) or None)
     if call.name == "runuser" and (command := options.value("c")):
         return call.shell.run_program_text(command)
     if call.name in ("gosu", "su-exec", "chroot"):
@@ -156,6 +161,8 @@ def _terminal(call: Call) -> "Status | None":
     options = call.options("StsLcnxFef" if call.name == "screen" else "sntcxyF", "", first=True)
     words = options.operands
     if call.name == "tmux":
+        if words and words[0].startswith("kill-"):
+            call.shell.emit("execute", "tmux", content=" ".join(words))
         if not words or words[0] not in (
             "new",
             "new-session",

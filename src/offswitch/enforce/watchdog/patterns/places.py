@@ -37,6 +37,16 @@ _USUAL = re.compile(
     r"watch[_-]?dog|(?:budget|safety|agent|run|cost)[_-]?guard|agent[_-]?monitor|stop[_-]?hook|cancel[_-]?hook)(?=[._-]|$)",
     re.I,
 )
+_NAMES = (
+    "shutdown.sh",
+    "kill_switch.sh",
+    "kill-switch.sh",
+    "killswitch.sh",
+    "watchdog.sh",
+    "emergency_stop.sh",
+)
+"""For globs: what some of them match."""
+
 _SCRIPTS = re.compile(r"(?:^[^.]+|\.(?:sh|bash|service|timer|conf|cfg|pid|ya?ml|plist|toml|ini|rules))$")
 
 WATCHERS = re.compile(
@@ -98,7 +108,18 @@ class KillPath:
         """Whether a file is named as stop routines are."""
         if not self._usual or _FREE.search(path):
             return False
-        return _USUAL.search(posixpath.basename(path)) is not None
+        name = posixpath.basename(path)
+        if "*" in name and len(name.replace("*", "")) > 3:
+            return any(fnmatch.fnmatchcase(one, name) for one in _NAMES)
+        return _USUAL.search(name) is not None
+
+    def source(self, path: str) -> bool:
+        """Whether a file is part of a program's source, which is taken apart and put together in other places."""
+        return (
+            not self.script(path)
+            and re.search(r"/(?:src|lib|app|apps|pkg|internal|server|cmd|packages|components)/", path)
+            is not None
+        )
 
     def script(self, path: str) -> bool:
         """Whether a file is something that is run or read by a service, and not part of a program's source."""
@@ -137,6 +158,10 @@ def _finds(pattern: str, name: str) -> bool:
         return False
     if len(pattern) > 1 and name in pattern:
         return True
+    if " " not in name and any(
+        len(part) > 4 and part in name for part in re.split(r"[.\\]?[*+]|\\.|[|()]", pattern)
+    ):
+        return True
     try:
         return re.search(pattern[:200], name) is not None and pattern not in (
             "python3",
@@ -153,7 +178,7 @@ def _absolute(name: str, cwd: str, home: str) -> str:
         name = home + name[1:]
     if not name.startswith("/"):
         name = f"{cwd.rstrip('/')}/{name}"
-    return posixpath.normpath(name)
+    return posixpath.normpath(name).removesuffix("/**")  # what lies below a folder is part of it anyway
 
 
 def _regex(glob: str) -> str:

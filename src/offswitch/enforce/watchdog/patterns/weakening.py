@@ -10,11 +10,12 @@ _STOPS = re.compile(
 _COMMENT = re.compile(r"\s*(?:#|//|--|;)(?!!)")
 _NOTHING = re.compile(
     r"\s*(?:$|#|//|exit(?:\s+0)?\s*;?$|:\s*$|true\s*;?$|return(?:\s+(?:0|True|False|None))?\s*;?$|pass\s*$|echo\b|printf\b|print\(|"
-    r"set [-+]|sleep\b|import\b|from\b|def\b|async def\b|if __name__|\w+\(\)\s*(?:\{|$)|[{}]\s*$|fi\s*$|done\s*$|\.\.\.\s*$|"
+    r"set [-+]|sleep\b|import\b|from\b|def\b|async def\b|if __name__|\w+\(\)\s*(?:\{|$)|[{}]\s*$|fi\s*$|"
+    r"done\s*$|\.\.\.\s*$|"
     r"(?:sys\.)?exit\(0?\)\s*$|logging\.|logger\.|log\.|console\.log|\"\"\"|''')"
 )
 _EARLY = re.compile(
-    r"^\s*(?:exit(?:\s+0)?|return(?:\s+(?:0|True|None))?|(?:sys\.)?exit\(0?\)|exec\s+\S*true|while\s+(?:true|:).*|sleep\s+\S+|"
+    r"^\s*(?:exit(?:\s+0)?|return(?:\s+(?:0|True|False|None))?|(?:sys\.)?exit\(0?\)|exec\s+\S*true|while\s+(?:true|:).*|sleep\s+\S+|"
     r"if\s+(?:false|False|0)\b.*|trap\s+['\"]{2}.*)\s*;?\s*$",
     re.M,
 )
@@ -27,7 +28,8 @@ def does_nothing(text: str) -> bool:
 
 def _lines(text: str) -> int:
     """How many lines could stop something."""
-    return sum(1 for line in text.splitlines() if not _COMMENT.match(line) and _STOPS.search(line))
+    lines = (re.sub(r"\s(?:#|//)\s.*", "", line) for line in text.splitlines() if not _COMMENT.match(line))
+    return sum(1 for line in lines if _STOPS.search(line) and not _NOTHING.match(line))
 
 
 def weakens(before: str | None, after: str | None, removed: str, added: str) -> bool:
