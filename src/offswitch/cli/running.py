@@ -56,12 +56,16 @@ def run(arguments: list[str], begun: "Begun | None" = None) -> int:
             passed=asked.passed,
             options=_options(asked),
             detached=asked.detach,
+            apis=asked.model_api,
+            decide_within=asked.decide_within,
         )
     except (planning.Refused, latch.Refused, ordering.Unsigned) as error:
         raise Stop(NOT_STARTED, str(error)) from None
     is_terminal = terminal.is_one()
     try:
-        running = launching.launch(plan, places, terminal=is_terminal, tether=not asked.detach, begun=begun)
+        running = launching.launch(
+            plan, places, terminal=is_terminal, tether=not asked.detach, begun=begun, keys=_keys(plan)
+        )
     except launching.NotStarted as error:
         raise Stop(error.code, error.line) from None
     gc.enable()
@@ -104,6 +108,20 @@ def run(arguments: list[str], begun: "Begun | None" = None) -> int:
     return _code(agent, ended)
 
 
+def _keys(plan: "dict[str, Any]") -> dict[str, str]:
+    """The operator's keys of the APIs of a plan."""
+    if not plan["apis"]:
+        return {}
+    from offswitch.enforce.watchdog import apis
+
+    given = tuple(apis.Api(name, url) for name, url in plan["apis"])
+    found = apis.keys(given)
+    for api in given:
+        if api.name not in found:
+            say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
+    return found
+
+
 def _read(arguments: list[str]) -> "tuple[Namespace, list[str]]":
     parser = Parser("run", "[options] -- COMMAND...")
     add = parser.add_argument
@@ -124,6 +142,15 @@ def _read(arguments: list[str]) -> "tuple[Namespace, list[str]]":
     )
     add("--image", metavar="IMAGE", help="Image of an oci sandbox, or root file system of a microvm.")
     add("--runtime", metavar="RUNTIME", help="Runtime of an oci sandbox, such as runsc.")
+    add(
+        "--model-api",
+        metavar="NAME[=URL]",
+        action="append",
+        default=[],
+        help="A model API that it reaches through a gateway, which judges each tool call: openai, anthropic, or "
+        "NAME=URL. Its key is the one in your environment. May be repeated.",
+    )
+    add("--decide-within", metavar="TIME", type=duration, help="What a judgement may take (50ms).")
     add("--detach", action="store_true", help="Run on when this terminal is closed.")
     parser.add_state()
     at = arguments.index("--") if "--" in arguments else len(arguments)

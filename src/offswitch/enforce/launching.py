@@ -11,6 +11,7 @@ from offswitch.sandboxes import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _LARGEST = 64 * 1024
@@ -73,6 +74,7 @@ def launch(
     terminal: bool = False,
     tether: bool = True,
     begun: Begun | None = None,
+    keys: "Mapping[str, str] | None" = None,
 ) -> Running:
     """Start an agent under a supervisor of its own.
 
@@ -87,6 +89,7 @@ def launch(
         terminal: Whether the agent's streams are one terminal.
         tether: Whether the agent ends with the caller (the foreground); else it is detached.
         begun: A supervisor that was begun beforehand, for this run alone; None to begin one now.
+        keys: The operator's keys of the model APIs, by the API's name. They go to the gateway alone.
 
     Raises:
         NotStarted: It could not be started; nothing is left of it.
@@ -113,13 +116,23 @@ def launch(
         _end(line, begun)
         raise NotStarted(f"the state cannot be written: {error}") from None
     files = [errors, *([scribe.fileno()] if scribe is not None else [])]
+    given: list[int] = []
+    if plan.get("apis"):
+        try:
+            given = _for_the_gateway(places, plan, keys or {})
+        except NotStarted:
+            os.close(errors)
+            _end(line, begun)
+            raise
+        files += given
     try:
         wire.send(line, (plan, places.runtime, places.lasting), files)
         data = line.recv(_LARGEST)
     except OSError:
         data = b""
     finally:
-        os.close(errors)
+        for file in (errors, *given):
+            os.close(file)
         if scribe is not None:
             scribe.close()
     if not data:
@@ -134,6 +147,18 @@ def launch(
     # Its end is of no interest here: who is lost is told on the tether. It is reaped at some later start.
     _guards.append(begun.pid)
     return Running(plan["name"], answer["run"], answer["supervisor"], stream, line if tether else None)
+
+
+def _for_the_gateway(places: Places, plan: "dict[str, Any]", keys: "Mapping[str, str]") -> list[int]:
+    """Open what a gateway writes its records to, and what it reads its keys from: that stands in no file."""
+    from offswitch.enforce.watchdog.instructions import RecordLost, begin
+
+    try:
+        folder = begin(places, plan["name"], plan["run"])
+        records = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (RecordLost, OSError) as error:
+        raise NotStarted(f"the record of what the model is told cannot be kept: {error}") from None
+    return [records, wire.in_memory(json.dumps(dict(keys)).encode())]
 
 
 def _end(line: socket.socket, begun: Begun) -> None:

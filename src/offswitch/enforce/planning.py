@@ -25,6 +25,8 @@ LONGEST_LEASE = 24 * 3600
 """Seconds of the longest renewal, where no policy says and the lease itself was not longer."""
 PROXY = 3128
 """Port inside, at the kind's gate, that leads to the proxy, where there is one."""
+GATEWAY = 4127
+"""Port inside, at the kind's gate, that leads to the gateway of model APIs, where there is one."""
 WORKSPACE = "/workspace"
 """Where the agent sees its workspace."""
 
@@ -57,6 +59,8 @@ def plan(
     passed: Iterable[str] = (),
     options: "Mapping[str, Any] | None" = None,
     detached: bool = False,
+    apis: Sequence[str] = (),
+    decide_within: float | None = None,
 ) -> "dict[str, Any]":
     """The plan of a run.
 
@@ -77,6 +81,8 @@ def plan(
         passed: Names of variables of our own environment that it gets too.
         options: The sandbox's own settings.
         detached: Whether it runs on when the client ends.
+        apis: Model APIs that the agent reaches through a gateway: ``NAME=URL`` (see ``watchdog.apis.parse``).
+        decide_within: Seconds that a judgement of a tool call may take. None for the policy's, or 0.05.
 
     Raises:
         Refused: The workspace, a folder, a limit or the command will not do.
@@ -121,6 +127,7 @@ def plan(
         "interrupt": rules.get("interrupt", ""),
         "detached": detached,
         "policy": None if policy is None else dict(policy),
+        **_watched(rules.get("watch"), apis, decide_within),
     }
     # Another root file system has programs of its own, which cannot be looked up here.
     shared_root = sandbox == "bubblewrap"
@@ -129,6 +136,7 @@ def plan(
     made["environment"] = {
         **_environment(rules, environment or {}, passed),
         **({} if not hosts else _proxied(sandbox)),
+        **_led(made["apis"], sandbox),
     }
     if shared_root:
         made["environment"].setdefault("PATH", ":".join(_path(place, made["read"])))
@@ -262,6 +270,50 @@ def _proxied(sandbox: str) -> dict[str, str]:
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
     # Node's own fetch looks at the variables only when it is told to.
     return {**dict.fromkeys(names, address), "NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}
+
+
+def _watched(rules: "dict[str, Any] | None", stated: Sequence[str], within: float | None) -> "dict[str, Any]":
+    """What is watched: the model's calls, where an API is named, and the files of the kill path, where rules name any."""
+    if rules is None and not stated:
+        if within is not None:
+            raise Refused("--decide-within goes with --model-api: there is nothing to judge without one")
+        return {"apis": [], "gateway": None, "watch": None, "kill_path": []}
+    # Here, for few agents are watched, and a start is to be quick.
+    from offswitch.enforce.watchdog import apis
+    from offswitch.enforce.watchdog.rules import default
+
+    try:
+        given = [apis.parse(one) for one in stated]
+    except apis.ApiError as error:
+        raise Refused(str(error)) from None
+    if len({api.name for api in given}) < len(given):
+        raise Refused("each --model-api has a name of its own")
+    watch = dict(rules or default())
+    if within is not None:
+        watch["decide_within"] = within
+    return {
+        "apis": [(api.name, api.url) for api in given],
+        "gateway": GATEWAY if given else None,
+        "watch": watch,
+        "kill_path": _in_the_workspace(watch["kill_path"]["files"]),
+    }
+
+
+def _in_the_workspace(files: Iterable[str]) -> list[str]:
+    """The files of a kill path that lie in the workspace, from there; others the agent cannot change."""
+    inside = [path.removeprefix(WORKSPACE + "/").removeprefix("./") for path in files]
+    return [path.rstrip("/") for path in inside if not path.startswith(("/", "~"))]
+
+
+def _led(apis: Sequence[tuple[str, str]], sandbox: str) -> dict[str, str]:
+    """What leads the agent's clients to the gateway, and not by way of the proxy."""
+    if not apis:
+        return {}
+    from offswitch.enforce.watchdog.apis import Api, variables
+
+    host = gate(sandbox)
+    given = variables(tuple(Api(name, url) for name, url in apis), f"{host}:{GATEWAY}")
+    return {**given, "NO_PROXY": host, "no_proxy": host}
 
 
 # The command

@@ -72,6 +72,7 @@ class Supervisor:
         self._lease = boottime() + plan["lease_s"]
         self._held = False
         self._guard_pulse, self._scribe_pulse = Pulse(), Pulse(_DISK)
+        self._watches: dict[str, Pulse] = {}
         # The stop, as it comes to pass.
         self._cause: dict[str, Any] | None = None
         self._ordered = 0
@@ -113,6 +114,8 @@ class Supervisor:
         if self._killer.init is not None:
             watch(self._killer.init, self._sandbox_ended)
         self._start_proxy()
+        for role, line in parts.watched.lines.items():
+            self._listen_to(role, line)
         self._watch_children()
         self._loop.run()
         parts.clear_away()
@@ -147,6 +150,7 @@ class Supervisor:
                 self._parts.tell_scribe(("input", self.plan["interrupt"].encode()))
             self._parts.tell_cell(("signal", int(signal.SIGTERM)))
             self._grace = boottime() + grace
+            self._parts.watched.tell("order-1")
         self.note("stop", **self._cause)
         if cause["origin"] != "agent ended":
             self._parts.tell_scribe(("latch", cause["reason"], time.time_ns() // 1_000_000))
@@ -159,6 +163,7 @@ class Supervisor:
         except OSError:
             return False
         self._held = held
+        self._parts.watched.tell("hold" if held else "release")
         self.note("held" if held else "released")
         return True
 
@@ -169,9 +174,12 @@ class Supervisor:
         self.note("renewed", lease_s=seconds)
 
     def adopt(self, policy: "dict[str, Any]") -> bool:
-        """Take what can change in a running agent from another policy; False if that needs a network it has not."""
+        """Take what can change in a running agent from another policy; False if that needs a network it has not, or
+        would change what is watched for, which the parts that watch were told at the start."""
         hosts = policy["network"]["hosts"]
         if hosts != self.plan["hosts"] and self._parts.listener is None:
+            return False
+        if self._watches and policy.get("watch") != (self.policy or {}).get("watch"):
             return False
         self.plan.update(
             needed=policy["keys"]["needed"],
@@ -244,6 +252,11 @@ class Supervisor:
                 self._lost("its guard gave no sign of life")
             elif self._scribe_pulse.lost():
                 self._lost("its scribe gave no sign of life (does a disk hang?)")
+            else:
+                for role, pulse in self._watches.items():
+                    if pulse.lost():
+                        self._lost(f"its {role} gave no sign of life")
+                        break
         elif self._dead is None:
             self._killer.kill()
             if self._guard_pulse.lost():
@@ -414,6 +427,43 @@ class Supervisor:
         self._loop.watch(proxy, lost)
         self._loop.watch(line.fileno(), hear)
 
+    def _listen_to(self, role: str, line: socket.socket) -> None:
+        """Listen to a part that watches."""
+        pulse = self._watches[role] = Pulse()
+
+        def hear() -> None:
+            message = _receive(line)
+            if message is None:
+                self._loop.forget(line.fileno())
+                line.close()
+                del self._parts.watched.lines[role]
+                # After the kill it may go, and the gateway was killed.
+                if self._killed is None:
+                    self._lost(f"its {role} was lost")
+                return
+            pulse.felt()
+            word, *values = message
+            if word == "trip":
+                # It is told at every tick until the death is.
+                why, pattern = values
+                if not self.stopping or self._grace is not None:
+                    self.note("tripped", pattern=pattern)
+                self.stop({"origin": "watchdog", "reason": why})
+            elif word == "event":
+                self.note(values[0], **values[1])
+            elif word == "changed":
+                self._changed(values[0])
+
+        self._loop.watch(line.fileno(), hear)
+
+    def _changed(self, what: str) -> None:
+        """A file of the kill path is not what it was: the call that did it is not to be denied any more."""
+        watch = self.plan["watch"]
+        mode = watch["patterns"].get("kill-path", watch["mode"])
+        if mode == "stop":
+            self.stop({"origin": "watchdog", "reason": f"the kill path was changed: {what}"})
+        self.note("kill path changed", what=what, mode=mode)
+
     # Death
 
     def _observed(self, dead: "tuple[Any, ...]") -> None:
@@ -560,10 +610,11 @@ def main() -> None:
     (plan, runtime, lasting), (errors, *files) = message
     os.dup2(errors, 2)
     os.close(errors)
+    records = [files.pop(), files.pop()][::-1] if plan.get("apis") else []
     client = socket.socket(fileno=files[0]) if files else None
     kernel.adopt_orphans()
     kernel.rename("offswitch")
-    parts = Parts(plan, Places(runtime, lasting), starter, client)
+    parts = Parts(plan, Places(runtime, lasting), starter, client, tuple(records))
     try:
         parts.bring_up()
         pid = parts.go()

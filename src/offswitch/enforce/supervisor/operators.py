@@ -217,7 +217,7 @@ class Operators:
             self._refuse(
                 client,
                 "impossible",
-                "it was started without a network: hosts can be named at its next start only",
+                "hosts where it has no network, and what is watched for, can change at its next start only",
             )
             return
         self._trusted = trusted

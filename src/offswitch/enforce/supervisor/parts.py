@@ -20,6 +20,7 @@ from offswitch.enforce.supervisor import guard, scribe
 from offswitch.enforce.supervisor.guard import load_trust
 from offswitch.enforce.supervisor.killing import Killer
 from offswitch.enforce.supervisor.loop import TICK, boottime
+from offswitch.enforce.supervisor.watched import NotWatched, Watched
 from offswitch.sandboxes import kernel, wire
 from offswitch.sandboxes.cells import KINDS
 from offswitch.sandboxes.cgroups import Cgroups, Group
@@ -68,11 +69,17 @@ class Parts:
         promises: What its kind promises.
         listener: Listening socket inside the sandbox, for the proxy; None without a network.
         proxy: A pidfd of the proxy, None without one.
+        watched: What watches the agent.
         latch: The run's latch.
     """
 
     def __init__(
-        self, plan: "dict[str, Any]", places: Places, starter: socket.socket, client: socket.socket | None
+        self,
+        plan: "dict[str, Any]",
+        places: Places,
+        starter: socket.socket,
+        client: socket.socket | None,
+        records: tuple[int, ...] = (),
     ) -> None:
         self._plan = plan
         self._places = places
@@ -94,6 +101,9 @@ class Parts:
         self.promises: dict[str, str] = {}
         self.listener: socket.socket | None = None
         self.proxy: int | None = None
+        self.watched = Watched(plan)
+        self._records = records
+        self._gate: int | None = None
 
     @property
     def control(self) -> socket.socket:
@@ -134,8 +144,10 @@ class Parts:
             self._become_two()
             # After the guard is forked: it would hold the agent's input open, whose end the agent may wait for.
             self._fork_parts(scribe.Streams(plan["terminal"]))
+            self._begin_watching()
             self._load_keys()
             self._charge(self._await_ready())
+            self._await_watching()
         except BaseException as error:
             self.take_down()
             if isinstance(error, NotStarted):
@@ -333,8 +345,26 @@ class Parts:
             self._parting = (end, parting)
         if "listener" in held:
             self.listener = socket.socket(fileno=held.pop("listener"))
+        self._gate = held.pop("gateway", None)
         self._namespaces = held
         return files
+
+    def _begin_watching(self) -> None:
+        if self._records:
+            self.children[self.watched.begin_gateway(*self._records)] = "gateway"
+            for file in self._records:
+                os.close(file)
+            self._records = ()
+        if self.watched.has_sense:
+            self.watched.begin_sense(self._fork)
+
+    def _await_watching(self) -> None:
+        try:
+            self.watched.await_up(self._gate, lambda: self.tell_guard(("beat", 0.0)))
+        except NotWatched as problem:
+            raise NotStarted(str(problem)) from None
+        if self._gate is not None:
+            os.close(self._gate)
 
     def _charge(self, files: list[int]) -> None:
         """Tell the guard what to kill and what to look for; it answers before anything of the agent runs."""
@@ -406,16 +436,17 @@ class Parts:
     # Ending
 
     def cut_network(self) -> int:
-        """Kill the proxy, and end what has its own way to be ended; both besides the kill, and without waiting.
+        """Kill proxy and gateway, and end what has its own way to be ended; both besides the kill, and without waiting.
 
         Returns:
             When the network was cut, ns of the monotonic clock; 0 where there is none.
         """
         at = 0
-        if self.proxy is not None:
-            with suppress(OSError):
-                signal.pidfd_send_signal(self.proxy, signal.SIGKILL)
-            at = time.monotonic_ns()
+        for part in (self.proxy, self.watched.gateway):
+            if part is not None:
+                with suppress(OSError):
+                    signal.pidfd_send_signal(part, signal.SIGKILL)
+                at = time.monotonic_ns()
         if self.listener is not None:
             self.listener.close()
             self.listener = None

@@ -79,16 +79,16 @@ def keys(apis: "tuple[Api, ...]", environment: Mapping[str, str] = os.environ) -
     return {name: key for name, key in found.items() if key}
 
 
-def variables(apis: "tuple[Api, ...]", port: int) -> dict[str, str]:
+def variables(apis: "tuple[Api, ...]", gate: str) -> dict[str, str]:
     """What an agent's environment gets, so that it asks the gateway and has no key of anyone's.
 
     Args:
         apis: The APIs.
-        port: The gateway's port on the agent's own 127.0.0.1.
+        gate: Where the agent finds the gateway: ``HOST:PORT``.
     """
     given = dict(_QUIET)
     for api in apis:
-        base = f"http://127.0.0.1:{port}/{api.name}"
+        base = f"http://{gate}/{api.name}"
         own = api.name.upper().replace("-", "_")
         for name in _BASES.get(api.name, (own + "_BASE_URL",)):
             given[name] = base

@@ -223,6 +223,14 @@ class Gateway:
             answer = self._error(request, exchange, dialect, refused.status, refused.line)
         except Unreadable as error:
             answer = self._error(request, exchange, dialect, 400, f"the request is not understood: {error}")
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            # A fault of the gateway's own: the request ends with it, and nothing of its answer was passed on unjudged.
+            self._keeper.note("fault of the gateway", why=f"{type(error).__name__}: {_line(error)}")
+            answer = self._error(
+                request, exchange, dialect, 500, "offswitch's gateway failed; its account tells why"
+            )
         finally:
             with suppress(Tripped):
                 self._act(self._keeper.answered(exchange))

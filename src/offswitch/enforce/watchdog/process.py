@@ -7,14 +7,18 @@ loss of a part. The operator's keys are in this process alone: they end with it.
 
 import asyncio
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import ssl
-import sys
 import time
+from contextlib import suppress
 from typing import Any
+
+import aiohttp
 
 from offswitch.enforce.supervisor.loop import TICK
 from offswitch.enforce.watchdog.apis import Api
@@ -27,43 +31,6 @@ from offswitch.sandboxes import identity, kernel, wire
 
 _EVENTS = 50
 """Most lines a second for the account; what is above is counted."""
-
-
-def begin(
-    apis: tuple[Api, ...], rules: dict[str, Any], folder: int, listener: int, keys: int
-) -> socket.socket:
-    """Begin a gateway.
-
-    Args:
-        apis: Where it leads to.
-        rules: The rules as plain JSON.
-        folder: Open folder for its records.
-        listener: Listening socket, of the sandbox's network.
-        keys: Open file with the operator's keys: JSON, by the API's name.
-
-    Returns:
-        The supervisor's end of the line. The gateway says ``("up", pid)``, or ``("failed", why)`` and ends.
-    """
-    ours, theirs = wire.pair()
-    source = os.path.realpath(__file__ + "/../../../..")
-    site = [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
-    code = (
-        f"import gc, sys; gc.disable(); sys.path.insert(0, {source!r}); "
-        f"sys.path += {site!r}; from offswitch.enforce.watchdog.process import main; main()"
-    )
-    with theirs:
-        os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", code],
-            {name: value for name, value in os.environ.items() if name in _KEPT},
-            file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)],
-        )
-    given = ("begin", os.getpid(), [(api.name, api.url) for api in apis], rules)
-    wire.send(ours, given, [folder, listener, keys])
-    return ours
-
-
-_KEPT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Supervised:
@@ -115,7 +82,7 @@ def main() -> None:
     message = wire.receive(line)
     if message is None:
         return
-    (_, supervisor, stated, plain), (folder, listener, keys) = message
+    (_, supervisor, stated, plain), (folder, keys) = message
     kernel.die_with(supervisor)
     kernel.rename("gateway")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -146,7 +113,7 @@ def main() -> None:
     except (OSError, ValueError, ImportError) as error:
         wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
         return
-    asyncio.run(_serve(line, supervised, watching, apis, secrets, rules, judges, tls, listener))
+    asyncio.run(_serve(line, supervised, watching, apis, secrets, rules, judges, tls))
     del claim
 
 
@@ -159,7 +126,6 @@ async def _serve(
     rules: Rules,
     judges: Judges,
     tls: ssl.SSLContext,
-    listener: int,
 ) -> None:
     decider = Decider(judges, rules.decide_within)
     try:
@@ -167,6 +133,11 @@ async def _serve(
     except Unjudged as error:
         wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
         return
+    # The sandbox comes up meanwhile, and then hands it over.
+    message = await asyncio.to_thread(wire.receive, line)
+    if message is None:
+        return
+    _, (listener,) = message
     gateway = Gateway(apis, secrets, rules, watching, decider.judge)
     door = Door(socket.socket(fileno=listener), await gateway.start(tls), gateway.heard)
     line.setblocking(False)
@@ -190,14 +161,23 @@ async def _serve(
     serving.result()
 
 
+_LATE = (
+    *("encodings." + name for name in "ascii idna latin_1 punycode utf_8_sig utf_7".split()),
+    *("encodings.utf_" + name for name in "16 16_be 16_le 32 32_be 32_le".split()),
+    "asyncio.staggered", "brotli", "concurrent.futures.thread", "html", "mimetypes", "netrc", "stringprep",
+    "traceback", "unicodedata", "zlib",
+)  # fmt: skip
+"""Modules that the standard library and aiohttp load when they are first used."""
+
+
 def _load() -> None:
     """Load what is else loaded when it is first used: afterwards this user may not read it."""
-    import encodings.idna
-
-    import aiohttp.client_reqrep
-    import aiohttp.http_writer
-    import brotli  # type: ignore[import-untyped]
-
     from offswitch.enforce.watchdog import protocols
 
-    del aiohttp, brotli, encodings, protocols
+    for package in (aiohttp, protocols):
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name not in ("pytest_plugin", "test_utils", "worker"):
+                importlib.import_module(f"{package.__name__}.{module.name}")
+    for name in _LATE:
+        with suppress(ImportError):
+            importlib.import_module(name)
