@@ -273,7 +273,7 @@ def _proxied(sandbox: str) -> dict[str, str]:
 
 
 def _watched(rules: "dict[str, Any] | None", stated: Sequence[str], within: float | None) -> "dict[str, Any]":
-    """What is watched: the model's calls, where an API is named, and the files of the kill path, where rules name any."""
+    """What is watched: the model's calls, where an API is named, and the kill path's files, where rules name any."""
     if rules is None and not stated:
         if within is not None:
             raise Refused("--decide-within goes with --model-api: there is nothing to judge without one")
