@@ -311,7 +311,9 @@ class Stage:
 
         def blow() -> None:
             for part in parts:
-                os.kill(found[part], how)
+                # What is lost first may have taken the next with it.
+                with suppress(ProcessLookupError):
+                    os.kill(found[part], how)
 
         # Once a guard is reaped, the next off-switch that starts on this host sweeps its control groups: a help that
         # must not hide that its death signals are gone.
