@@ -33,6 +33,7 @@ COMMANDS = {
     "instructions": "Show what an agent's model was told, and when that changed.",
     "doctor": "Check what this host can hold, and how to mend what it cannot.",
     "drill": "Stage failures of the off-switch itself on this host.",
+    "prove": "Prove that the latch that all of it runs keeps its promises.",
 }
 """Every command with its help, in the order of `offswitch --help`."""
 
@@ -100,6 +101,8 @@ def _run(command: str, arguments: list[str], begun: "Begun | None") -> int:
         return listing.doctor(arguments)
     if command == "drill":
         return int(import_module("offswitch.enforce.drills.command").main(arguments) or 0)
+    if command == "prove":
+        return int(import_module("offswitch.enforce.watchdog.proof.command").main(arguments))
     if command == "watch":
         from offswitch.cli import watching
 
