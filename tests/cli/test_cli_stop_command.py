@@ -1,5 +1,6 @@
 """`offswitch stop` against supervisors that do as a test says: no real one can be had to answer late, or wrongly."""
 
+import base64
 import json
 import os
 import socket
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from cli_helpers import Result
+
+from offswitch.enforce import places, stopping
 
 LIMIT = 60.0
 DEAD = {"ok": True, "dead": True, "receipt": None}
@@ -35,6 +38,7 @@ class Supervisor:
         self._answer, self._after = answer, after
         self.asked: list[Any] = []
         self.answered = 0
+        self.hangs_up_and_ends = False
         self.folder = state / "agents" / name
         self.folder.mkdir(parents=True)
         for path in (state, state / "agents", self.folder):
@@ -59,6 +63,8 @@ class Supervisor:
                     time.sleep(self._after)
                     answer = self._answer(self.asked[-1])
                     if answer is None:
+                        if self.hangs_up_and_ends:
+                            (self.folder / "control").unlink()
                         break
                     try:
                         connection.send(json.dumps(answer).encode())
@@ -138,3 +144,46 @@ def test_a_long_reason_keeps_no_order_back(tmp_path: Path, listen: Listen, lette
     done = stop(tmp_path, "one", "--reason", letter * 30_000)
     assert done.code == 0, done
     assert [asked["reason"] for asked in one.asked] == [letter * 1000]
+
+
+def receipt(state: Path, name: str, run: str, said: dict[str, Any], age: float = 0.0) -> None:
+    """Lay down the receipt of a run."""
+    (state / "receipts").mkdir(exist_ok=True)
+    path = state / f"receipts/{name}-{run}.jsonl"
+    payload = base64.b64encode(json.dumps(said).encode()).decode()
+    path.write_text(json.dumps({"payload": payload}) + "\n")
+    os.utime(path, (time.time() - age,) * 2)
+
+
+BY_ITSELF = {"dead": True, "order": {"origin": "agent ended"}}
+
+
+@pytest.mark.parametrize("arguments", [["one"], ["--all"]])
+def test_an_agent_that_ended_by_itself_meanwhile_is_dead(
+    tmp_path: Path, listen: Listen, arguments: list[str]
+) -> None:
+    one = listen("one", lambda _: None)
+    receipt(tmp_path, "one", "a" * 32, BY_ITSELF)
+    receipt(tmp_path, "one-b", "a" * 32, {"dead": False})
+    one.hangs_up_and_ends = True
+    done = stop(tmp_path, *arguments)
+    assert done.code == 0, done
+    assert "one is not running: it had ended before the order came" in done.out
+
+
+@pytest.mark.parametrize(("said", "age"), [(None, 0.0), ({"dead": False}, 0.0), (BY_ITSELF, 3600.0)])
+def test_an_agent_that_is_gone_without_a_receipt_of_its_death_is_not_dead(
+    tmp_path: Path,
+    listen: Listen,
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, Any] | None,
+    age: float,
+) -> None:
+    monkeypatch.setattr(stopping, "_LEFT", 0.5)
+    one = listen("one", lambda _: None)
+    if said is not None:
+        receipt(tmp_path, "one", "a" * 32, said, age)
+    one.hangs_up_and_ends = True
+    [stopped] = stopping.stop(places.locate(str(tmp_path)), ["one"], listed=True)
+    assert (stopped.dead, stopped.known) == (False, True)
+    assert "neither a latch nor a receipt" in stopped.line

@@ -76,6 +76,7 @@ def stop(arguments: list[str]) -> int:
         settle=asked.wait_settle,
         keys=keys,
         each=None if asked.name is not None else show,
+        listed=asked.all,
     )
     if asked.name is not None and not stopped[0].known:
         raise Stop(USAGE, stopped[0].line)

@@ -426,8 +426,23 @@ def _reason(record: "Mapping[str, Any]") -> str:
 
 def find_receipt(places: "Places", name: str, run: str) -> "Any":
     """The envelope of a run's last receipt (the one after the re-spawn probe, if that was over); None without one."""
+    return _last_line(f"{places.receipts}/{name}-{run}.jsonl")
+
+
+def last_receipt(places: "Places", name: str, since: float) -> "Any":
+    """The envelope of an agent's last receipt, whichever its run; None if none was written since (unix seconds)."""
     try:
-        with open(f"{places.receipts}/{name}-{run}.jsonl", "rb") as file:
+        # The id of a run has no "-" in it, and so no other agent's name is taken for the beginning of a longer one.
+        paths = [entry.path for entry in os.scandir(places.receipts) if entry.name.rpartition("-")[0] == name]
+        path = max(paths, key=os.path.getmtime, default=None)
+        return _last_line(path) if path is not None and os.path.getmtime(path) >= since else None
+    except OSError:
+        return None
+
+
+def _last_line(path: str) -> "Any":
+    try:
+        with open(path, "rb") as file:
             lines = file.read(16 << 20).splitlines()
     except OSError:
         return None

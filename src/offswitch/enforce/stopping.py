@@ -19,6 +19,8 @@ _SETTLE = 10.0
 """Seconds more where the end of the re-spawn probe is waited for as well."""
 _LEFT = 10.0
 """Seconds that the guard of a lost supervisor is given to kill, to observe and to write its receipt."""
+_RECENT = 60.0
+"""Seconds for which the receipt of an agent that was just there can have been written."""
 _PAUSE = 0.02
 _SIGNING = 0.5
 """Seconds for which orders are signed before the first is sent."""
@@ -64,6 +66,7 @@ def stop(
     keys: Sequence[str] = (),
     each: Callable[[Stopped], object] | None = None,
     envelope: "Any" = None,
+    listed: bool = False,
 ) -> list[Stopped]:
     """Stop agents, all at once, and wait until their death was observed or nobody can say.
 
@@ -77,11 +80,12 @@ def stop(
         keys: Key files to sign with; none for the operator's own key, which is made on first use.
         each: Called with each as soon as it is known how it went.
         envelope: An order that has been signed already, for the one agent in ``names``.
+        listed: Whether the names are of agents whose supervisors were found to listen a moment ago.
 
     Returns:
         How each went, in the order of ``names``.
     """
-    orders = [_Order(places, name, category, grace, reason, settle, keys, envelope) for name in names]
+    orders = [_Order(places, name, category, grace, reason, settle, keys, envelope, listed) for name in names]
     # All connections first: that an agent is not there is known before a key is read.
     for order in orders:
         order.connect()
@@ -135,6 +139,7 @@ class _Order:
         settle: bool,
         keys: Sequence[str],
         envelope: "Any",
+        listed: bool,
     ) -> None:
         self.stopped = Stopped(name)
         self.over = False
@@ -149,12 +154,14 @@ class _Order:
         self._made: Any = None
         self._tried = False
         self._signed = False
+        self._heard = listed
         self._left = time.monotonic() + _LEFT
 
     def connect(self) -> None:
         """Find the supervisor, or else what is known of the agent."""
         try:
             self.line = control.connect(self._places, self.stopped.name)
+            self._heard = True
         except control.NotRunning:
             self.look()
 
@@ -248,9 +255,25 @@ class _Order:
             self.sign()
             self.give()
             return
+        if self._heard and not found.known:
+            self._look_for_its_own_end()
+            return
         self.stopped.known = found.known
         self.stopped.receipt = found.receipt
         self._finish(found.dead, found.line)
+
+    def _look_for_its_own_end(self) -> None:
+        """See how an agent ended that was there before the order, and left no latch: by itself, or it was reset since.
+
+        Its receipt is written before its latch is taken away. Without one, nobody knows who took the latch.
+        """
+        name = self.stopped.name
+        receipt = ordering.last_receipt(self._places, name, time.time() - _RECENT)
+        if ordering.opened(receipt).get("dead") is True and not ordering.came_back(receipt):
+            self.stopped.receipt = receipt
+            self._finish(True, f"{name} is not running: it had ended before the order came")
+        elif time.monotonic() > self._left:
+            self._finish(False, f"{name} is gone, and neither a latch nor a receipt says how it ended")
 
     def _finish(self, dead: bool, line: str) -> None:
         self.stopped.dead = dead
