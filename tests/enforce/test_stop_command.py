@@ -1,5 +1,8 @@
 """Orders to stop that are not as usual, given to real agents."""
 
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -7,6 +10,7 @@ from tests.enforce.conftest import Ground
 
 from offswitch.enforce import ordering, stopping
 
+STUBBORN = "trap '' TERM"
 LARGE = {"payload": "x" * (70 << 10)}
 
 
@@ -27,3 +31,15 @@ def test_a_ready_order_too_large_to_be_sent_is_told_at_once(ground: Ground) -> N
     [stopped] = stopping.stop(ground.places, ["agent"], envelope=LARGE)
     assert (stopped.dead, "too large" in stopped.line) == (False, True), stopped.line
     assert time.monotonic() - started < 5
+
+
+def test_the_guard_has_its_time_from_the_loss_of_the_supervisor_on(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "_LEFT", 3.0)
+    running = ground.up(STUBBORN)
+    # Lost in the grace, later after the order than the guard is given.
+    threading.Timer(4.0, lambda: os.kill(running.supervisor, signal.SIGKILL)).start()
+    [stopped] = stopping.stop(ground.places, ["agent"], category=1, grace=20.0)
+    assert stopped.dead, stopped.line
+    assert ordering.opened(stopped.receipt)["order"]["origin"] == "guard"

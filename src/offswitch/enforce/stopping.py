@@ -210,7 +210,7 @@ class _Order:
             self._signed = False
             self._send(None)
         except control.Lost:
-            self._close()
+            self._lose()
 
     def hear(self) -> None:
         """Take the answer."""
@@ -218,7 +218,7 @@ class _Order:
         try:
             answer, _ = control.receive(self.line, 1.0)
         except control.Lost:
-            self._close()
+            self._lose()
             return
         if answer.get("ok") is not True:
             why = str(answer.get("why", "no reason given"))
@@ -274,6 +274,11 @@ class _Order:
             self._finish(True, f"{name} is not running: it had ended before the order came")
         elif time.monotonic() > self._left:
             self._finish(False, f"{name} is gone, and neither a latch nor a receipt says how it ended")
+
+    def _lose(self) -> None:
+        """Take note that the supervisor is lost; from now on its guard has its time."""
+        self._close()
+        self._left = time.monotonic() + _LEFT
 
     def _finish(self, dead: bool, line: str) -> None:
         self.stopped.dead = dead
