@@ -109,3 +109,17 @@ def test_a_process_that_never_lets_go_delays_little(tmp_path: Path) -> None:
         assert said
     finally:
         os.close(holder)
+
+
+def test_a_process_that_never_lets_go_delays_many_no_more_than_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "counter")
+    holder = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        before = time.monotonic()
+        assert all(next_counter(path, lambda _: None) for _ in range(50))
+        assert time.monotonic() - before < 5  # fifty times the patience with one is ten seconds
+    finally:
+        os.close(holder)
+    # Let go, it is taken again at once.
+    assert next_counter(path, pytest.fail) > 0

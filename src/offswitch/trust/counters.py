@@ -14,6 +14,8 @@ from collections.abc import Callable
 from .canonical import LARGEST
 
 _PATIENCE = 40  # looks at a lock that another process holds, 5 ms apart
+_HOPELESS = 5.0  # seconds for which a lock that was not let go is looked at once a time: many orders wait no longer
+_given_up: dict[str, float] = {}
 
 
 class _Corrupt(OSError):
@@ -58,7 +60,7 @@ def _raise(path: str, noted: int, say: Callable[[str], object]) -> int:
         lock = os.open(
             f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600
         )
-        _take(lock)
+        _take(lock, path)
         try:
             kept = _read(path)
         except _Corrupt as error:  # written anew below
@@ -74,16 +76,20 @@ def _raise(path: str, noted: int, say: Callable[[str], object]) -> int:
     return counter
 
 
-def _take(lock: int) -> None:
-    for left in reversed(range(_PATIENCE)):
+def _take(lock: int, path: str) -> None:
+    hopeless = time.monotonic() - _given_up.get(path, -_HOPELESS) < _HOPELESS
+    for left in reversed(range(1 if hopeless else _PATIENCE)):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another process may hold it while it is stopped: an order does not wait for that.
             if not left:
+                if not hopeless:
+                    _given_up[path] = time.monotonic()
                 raise
             time.sleep(0.005)
         else:
+            _given_up.pop(path, None)
             return
 
 
