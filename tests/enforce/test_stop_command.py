@@ -43,3 +43,12 @@ def test_the_guard_has_its_time_from_the_loss_of_the_supervisor_on(
     [stopped] = stopping.stop(ground.places, ["agent"], category=1, grace=20.0)
     assert stopped.dead, stopped.line
     assert ordering.opened(stopped.receipt)["order"]["origin"] == "guard"
+
+
+@pytest.mark.parametrize("letter", ["a", "\U0001f6d1", "\x01", '"'])
+def test_a_command_of_any_length_and_letters_keeps_no_status_back(ground: Ground, letter: str) -> None:
+    words = [letter * 4000] * 30
+    ground.start("", argv=["bash", "-c", "while :; do sleep 0.1; done", *words])
+    told = ground.status()["command"]
+    assert told[0] == "bash"
+    assert all(words[0].startswith(word.removesuffix("...")) for word in told[3:])

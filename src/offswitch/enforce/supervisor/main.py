@@ -564,7 +564,13 @@ class Supervisor:
 
 def _short(argv: "list[str]") -> "list[str]":
     """A command as it fits into an answer; a prompt on the command line may be long."""
-    return [word if len(word) <= _WORD else word[:_WORD] + "..." for word in argv[:_WORDS]]
+    return [_short_word(word) for word in argv[:_WORDS]]
+
+
+def _short_word(word: str) -> str:
+    # In JSON a letter beyond ASCII takes up to twelve bytes: twenty words of those are more than an answer holds.
+    most = _WORD if word.isascii() and word.isprintable() else _WORD // 8
+    return word if len(word) <= most else word[:most] + "..."
 
 
 def _receive(line: socket.socket) -> "tuple[Any, ...] | None":
