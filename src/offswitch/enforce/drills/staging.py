@@ -155,8 +155,7 @@ class Stage:
         found: dict[str, int] = {}
         below = descendants(os.getpid())
         for pid, (parent, name) in below.items():
-            # The drill's own helpers are forks of a command of the same name.
-            if name == "offswitch" and pid not in self._helpers:
+            if name == "offswitch" and not _has_command_line(pid):
                 found["supervisor"] = pid
                 if below.get(parent, (0, ""))[1] == "guard":
                     found["guard"] = parent
@@ -511,6 +510,13 @@ def name_of(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "?"
+
+
+def _has_command_line(pid: int) -> bool:
+    """What a supervisor has not: it blanks its own. The drill's forks have, and what they are about to exec."""
+    with suppress(OSError):
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes().strip(b"\0"))
+    return True
 
 
 def groups_of(pid: int) -> Iterable[str]:
