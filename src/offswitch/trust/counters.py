@@ -14,7 +14,7 @@ from collections.abc import Callable
 from .canonical import LARGEST
 
 _PATIENCE = 40  # looks at a lock that another process holds, 5 ms apart
-_HOPELESS = 5.0  # seconds for which a lock that was not let go is looked at once a time: many orders wait no longer
+_HOPELESS = 5.0  # seconds for which a lock that was not let go is looked at once an order
 _given_up: dict[str, float] = {}
 
 
