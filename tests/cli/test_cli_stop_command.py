@@ -187,3 +187,19 @@ def test_an_agent_that_is_gone_without_a_receipt_of_its_death_is_not_dead(
     [stopped] = stopping.stop(places.locate(str(tmp_path)), ["one"], listed=True)
     assert (stopped.dead, stopped.known) == (False, True)
     assert "neither a latch nor a receipt" in stopped.line
+
+
+@pytest.mark.parametrize("fault", ["raise ImportError('gone')", "1 / 0", "x ="])
+def test_what_signs_need_not_load_for_a_stop(tmp_path: Path, listen: Listen, fault: str) -> None:
+    one = listen("one", lambda _: DEAD)
+    broken = tmp_path / "broken/cryptography"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text(fault)
+    done = stop(
+        tmp_path,
+        "one",
+        env={**os.environ, "PYTHONPATH": f"{broken.parent}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    assert done.code == 0, done
+    assert [asked["order"] for asked in one.asked] == [None]
+    assert "what signs cannot be loaded" in done.err

@@ -67,8 +67,12 @@ def sign(
     Raises:
         Unsigned: No key can be read, or the order cannot be made.
     """
-    from offswitch.trust import counters, orders
-    from offswitch.trust.keys import Unusable, load, load_or_make
+    try:
+        from offswitch.trust import counters, orders
+        from offswitch.trust.keys import Unusable, load, load_or_make
+    except Exception as error:
+        # Whatever is wrong with a library: the owner stops without a signature.
+        raise Unsigned(f"what signs cannot be loaded ({error}): install offswitch anew") from None
 
     try:
         own = f"{places.keys}/operator.pem"
@@ -106,8 +110,10 @@ def own_key(places: "Places") -> str:
     known = _known(key, beside)
     if known:
         return known
-    from offswitch.trust.keys import Unusable, load_or_make
-
+    try:
+        from offswitch.trust.keys import Unusable, load_or_make
+    except Exception as error:
+        raise Unsigned(f"what signs cannot be loaded ({error}): install offswitch anew") from None
     try:
         found = load_or_make(key).id
     except Unusable as error:
