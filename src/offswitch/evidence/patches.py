@@ -119,7 +119,7 @@ def parse(text: str) -> Patch:
 
 def diff(text: str) -> tuple[Hunk, ...]:
     """The hunks of an update: also what OpenAI's ``apply_patch_call`` has under ``diff``."""
-    return tuple(_hunks(text.split("\n")))
+    return tuple(_hunks(text.removesuffix("\n").split("\n")))
 
 
 def created(text: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 
 from offswitch.enforce.watchdog import patterns
-from offswitch.enforce.watchdog.calls import Call, Finding, Judgement
+from offswitch.enforce.watchdog.calls import MODES, Call, Finding, Judgement
 from offswitch.enforce.watchdog.patterns.killpath import PROXIES
 from offswitch.enforce.watchdog.patterns.places import KillPath
 from offswitch.enforce.watchdog.rules import Rules
@@ -37,6 +37,10 @@ _LINES = 50
 """Places that are typed into and remembered."""
 
 _FINDINGS = 20
+
+strict = False
+"""For tests: let errors through."""
+
 _SELF_RUNNING = re.compile(
     r"/\.(?:bashrc|bash_profile|bash_login|bash_logout|bash_aliases|profile|zshrc|zprofile|zshenv|zlogin|kshrc|xprofile|envrc)$|"
     r"^/etc/(?:profile|bash\.bashrc|crontab)$|^/etc/(?:profile|cron)\.\w+/|/\.git/hooks/[\w-]+$|/\.husky/[\w-]+$"
@@ -69,7 +73,10 @@ class Judge:
         """Say what a call would do against the rules. Never raises, whatever the call."""
         try:
             return self._judge(call)
-        except Exception as error:  # what the model chose to break the judge with is not a harmless call
+        except Exception as error:
+            if strict:
+                raise
+            # What the model chose to break the judge with is not a harmless call.
             why = f"the judge cannot follow it ({type(error).__name__})"
             return Judgement((Finding("unclear", self._rules.unclear, why),), complete=False)
 
@@ -89,15 +96,19 @@ class Judge:
             lambda program, text: self._session.peek(program, text).effects,
         )
         complete = shaped.complete and followed.complete
-        findings = [
-            Finding(name, self._rules.mode_of(name), why)
-            for name, rules in self._patterns.items()
-            for rule in rules
-            for why in rule(seen)
-        ]
+        findings: list[Finding] = []
+        for name, rules in self._patterns.items():
+            for rule in rules:
+                try:
+                    findings += [Finding(name, self._rules.mode_of(name), why) for why in rule(seen)]
+                except Exception:  # one rule that breaks must not take along what the others find
+                    if strict:
+                        raise
+                    complete = False
         if not complete and self._rules.unclear != "observe":
             findings.append(Finding("unclear", self._rules.unclear, "the judge could not follow all of it"))
-        return Judgement(tuple(dict.fromkeys(findings))[:_FINDINGS], complete)
+        strongest = sorted(dict.fromkeys(findings), key=lambda finding: -MODES.index(finding.mode))
+        return Judgement(tuple(strongest[:_FINDINGS]), complete)
 
     def _count(self, call: Call) -> int:
         """How often in a row this call was made."""

@@ -666,6 +666,9 @@ def _several(files: list[Any]) -> Iterator[Change]:
                     yield Change("write", path, content=_text(_first(low, _TEXT)) or "")
 
 
+_RUN = frozenset((*_COMMAND, "run", "hook", "code", "python"))
+
+
 def _guesses(value: Any, key: str, depth: int) -> Iterator[Deed]:
     """What a tool that is not known may do with its arguments: every text that it may execute."""
     if depth > _DEEPEST:
@@ -678,10 +681,16 @@ def _guesses(value: Any, key: str, depth: int) -> Iterator[Deed]:
                 yield Run(value, guess=True)
     elif isinstance(value, list):
         if value and all(isinstance(word, str) for word in value) and key not in _PROSE:
-            yield Run(command_of(value), guess=True)
+            if len(value) > 1:
+                yield Run(command_of(value), guess=True)
+            for word in value[:_MOST]:
+                if len(word.split()) > 1:
+                    yield Run(word, guess=True)
         else:
             for entry in value[:_MOST]:
                 yield from _guesses(entry, key, depth + 1)
     elif isinstance(value, dict):
         for name, entry in list(value.items())[:_MOST]:
-            yield from _guesses(entry, str(name).lower(), depth + 1)
+            low = str(name).lower()
+            # What lies below words for people is such too, unless it is called a command.
+            yield from _guesses(entry, key if key in _PROSE and low not in _RUN else low, depth + 1)

@@ -9,13 +9,14 @@ import re
 
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t]+|\\\n)
-    |(?P<word>(?:'[^']*'|"(?:[^"`\\$]|\$\w+|\$\{\w+\})*"|\$\w+|\$\{\w+\}|[A-Za-z0-9_./:=@%+,*?^~{}!\[\]-])+)
     |(?P<quiet>[12]?>[ ]?/dev/null(?![\w/.-])|&>[ ]?/dev/null(?![\w/.-])|[12]>&[12](?![\w/.-]))
+    |(?P<word>(?:'[^']*'|"(?:[^"`\\$]|\$\w+|\$\{\w+\})*"|\$\w+|\$\{\w+\}|[A-Za-z0-9_./:=@%+,*?^~{}!\[\]-])+)
     |(?P<end>&&|\|\||;|\||\n)""",
     re.X,
 )
-_LEADS = frozenset("if then elif else while until do ! { time".split())
-_ENDS = frozenset("fi done }".split())
+_LEADS = frozenset("if then elif else while until do ! time".split())
+_ENDS = frozenset("fi done".split())
+_OPENS = {"if": 1, "fi": -1, "do": 1, "done": -1}
 _SHOW = frozenset(
     "cat head tail wc ls grep egrep fgrep cut tr tac rev nl basename dirname realpath readlink pwd test [ true false "
     ": echo stat du df diff cmp which type whoami id uname nproc seq jq column fold".split()
@@ -29,6 +30,9 @@ _FORBIDDEN = {
     "printf": re.compile(r"-v"),
     "find": re.compile(r"-(?:exec|ok|delete|fprint|fls)"),
 }
+_WRITES = re.compile(r"--o(?!neline)|--e|-O")
+"""Options of git with which it writes to a file or runs a program."""
+
 _PRINT = re.compile(r"'?[\d,$p ;]+'?")
 
 
@@ -43,6 +47,7 @@ def only_looks(text: str) -> bool:
     """
     at, end = 0, len(text)
     words: list[str] = []
+    depth = 0
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
@@ -50,11 +55,13 @@ def only_looks(text: str) -> bool:
         at = match.end()
         if match.lastgroup == "word":
             words.append(match.group())
+            depth += _OPENS.get(words[-1], 0)
         elif match.lastgroup == "end":
             if not _shows(words):
                 return False
             words = []
-    return _shows(words)
+    # What is not closed is not bash, and runs nothing; other readings of it are not for here.
+    return depth == 0 and _shows(words)
 
 
 def _shows(words: list[str]) -> bool:
@@ -78,6 +85,6 @@ def _shows(words: list[str]) -> bool:
         return (
             bool(rest)
             and rest[0] in _GIT
-            and not any(word.startswith(("--o", "--ext", "-O")) for word in rest)
+            and not any(re.match(r"--o(?!neline)|--e|-O", word) for word in rest)
         )
     return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.network import content, send, spelt
 from offswitch.evidence.shell.registry import Call, runs
+from offswitch.evidence.shell.streams import Sources
 from offswitch.evidence.shell.unknown import ANY
 
 if TYPE_CHECKING:
@@ -25,9 +26,14 @@ def _done(call: Call) -> "Status":
     return Status.UNKNOWN
 
 
+def _file(call: Call, name: str) -> Sources:
+    """Where what is named comes from: the standard input for a dash, else the file or folder."""
+    return content(call, name) if name == "-" else frozenset([call.real(name)])
+
+
 def _each(call: Call, place: str, names: list[str]) -> None:
     for name in names[:50]:
-        send(call, place, content(call, name))
+        send(call, place, _file(call, name))
 
 
 @runs("aws gsutil gcloud s3cmd s5cmd azcopy b2 ossutil obsutil")
@@ -44,7 +50,7 @@ def store(call: Call) -> "Status":
             break
     if words[:2] == ["s3api", "put-object"]:
         values = _values(call.args)
-        send(call, f"s3://{values.get('bucket', '*')}", content(call, values.get("body", "-")))
+        send(call, f"s3://{values.get('bucket', '*')}", _file(call, values.get("body", "-")))
     return _done(call)
 
 
@@ -65,7 +71,7 @@ def azure(call: Call) -> "Status":
         name = values.get("file") or values.get("source") or next(
             (b for a, b in zip(call.args, call.args[1:], strict=False) if a in ("-f", "-s")), "-"
         )  # fmt: skip
-        send(call, f"az://{values.get('account-name', '*')}", content(call, name))
+        send(call, f"az://{values.get('account-name', '*')}", _file(call, name))
     return _done(call)
 
 
@@ -77,7 +83,7 @@ def clone(call: Call) -> "Status":
     if words and words[0] in verbs:
         places = words[1:]
         if words[0] in ("rcat", "pipe") and places:
-            send(call, places[-1], content(call, "-"))
+            send(call, places[-1], _file(call, "-"))
         elif len(places) > 1 and _far(call, places[-1]):
             _each(call, places[-1], places[:-1])
     return _done(call)
@@ -95,7 +101,7 @@ def hub(call: Call) -> "Status":
     """``hf upload REPO [PATH]``."""
     words = [word for word in call.args if not word.startswith("-")]
     if words[:1] in (["upload"], ["upload-large-folder"]) and len(words) > 1:
-        send(call, f"hf://{words[1]}", content(call, words[2] if len(words) > 2 else "./"))
+        send(call, f"hf://{words[1]}", _file(call, words[2] if len(words) > 2 else "./"))
     return _done(call)
 
 
@@ -118,7 +124,7 @@ def forge(call: Call) -> "Status":
     elif words[:2] == ["release", "upload"]:
         _each(call, f"https://github.com/{options.value('R', 'repo') or '*'}", words[3:])
     elif words[:2] == ["repo", "create"] and options.has("push"):
-        send(call, "https://github.com/" + "".join(words[2:3]), content(call, "./"))
+        send(call, "https://github.com/" + "".join(words[2:3]), _file(call, "./"))
     return _done(call)
 
 

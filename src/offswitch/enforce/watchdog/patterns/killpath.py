@@ -85,10 +85,17 @@ def files(seen: Seen) -> Iterator[str]:
 
 
 _DONE = {
-    "write": "changes", "append": "adds to", "delete": "removes", "move": "moves", "copy": "replaces",
-    "link": "replaces", "mode": "changes the permissions of", "owner": "changes the owner of", "attribute": "changes the attributes of",
+    "write": "changes",
+    "append": "adds to",
+    "delete": "removes",
+    "move": "moves",
+    "copy": "replaces",
+    "link": "replaces",
+    "mode": "changes the permissions of",
+    "owner": "changes the owner of",
+    "attribute": "changes the attributes of",
     "mount": "mounts over",
-}  # fmt: skip
+}
 
 
 def _takes(effect: Effect, place: str) -> bool:
@@ -244,9 +251,8 @@ def shadows(seen: Seen) -> Iterator[str]:
                     yield said(effect, f"gives {exported[1]} another meaning")
                 elif target in ("BASH_ENV", "ENV") and (content or "").startswith("/"):
                     yield said(effect, f"has every shell read {content} first")
-                elif target in ("LD_PRELOAD", "LD_AUDIT") and content not in (None, "", REMOVED):
-                    if not (content or "").startswith(SYSTEM) and "/" in (content or ""):
-                        yield said(effect, f"has every program load {content}")
+                elif target in ("LD_PRELOAD", "LD_AUDIT") and content and _foreign(content):
+                    yield said(effect, f"has every program load {content}")
             case "write" | "copy" | "link" | "move":
                 folder, name = posixpath.split(target)
                 source = effect.source or ""
@@ -269,6 +275,11 @@ def shadows(seen: Seen) -> Iterator[str]:
                     yield said(effect, f"mounts over {target}")
             case _:
                 pass
+
+
+def _foreign(library: str) -> bool:
+    """Whether a library is none of the system's."""
+    return library != REMOVED and "/" in library and not library.startswith(SYSTEM)
 
 
 def _other(body: str | None, name: str) -> bool:
@@ -344,9 +355,11 @@ _PAST = re.compile(
 def past_the_proxy(seen: Seen) -> Iterator[str]:
     """Requests that go another way than the one out of the sandbox."""
     for effect in seen.effects:
-        if effect.verb == "execute" and effect.target == "curl" and (found := _PAST.search(effect.text)):
-            if not _only_near(seen) and not _LOOPBACK.match((found[1] or "").strip("'\"") or "elsewhere"):
-                yield said(effect, "goes past the proxy")
+        found = _PAST.search(effect.text) if effect.verb == "execute" and effect.target == "curl" else None
+        if found is None or _only_near(seen):
+            continue
+        if not _LOOPBACK.match((found[1] or "").strip("'\"") or "elsewhere"):
+            yield said(effect, "goes past the proxy")
 
 
 def _only_near(seen: Seen) -> bool:

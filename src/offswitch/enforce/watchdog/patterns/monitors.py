@@ -179,9 +179,9 @@ def hooks(seen: Seen) -> Iterator[str]:
     """Hooks of git that run no more."""
     for effect in seen.effects:
         place = (effect.source or "") if effect.verb == "move" else effect.target
-        if re.search(r"/\.git/hooks(?:/[\w*-]+)?$|/\.husky(?:/[\w*-]+)?$", place):
-            if effect.verb in ("delete", "move") or (effect.verb == "mode" and "-" in (effect.content or "")):
-                yield said(effect, f"takes {place} away, which git runs")
+        gone = effect.verb in ("delete", "move") or (effect.verb == "mode" and "-" in (effect.content or ""))
+        if gone and re.search(r"/\.git/hooks(?:/[\w*-]+)?$|/\.husky(?:/[\w*-]+)?$", place):
+            yield said(effect, f"takes {place} away, which git runs")
         if effect.verb == "append" and effect.target.endswith(("/.git/config", "/.gitconfig")):
             found = re.search(r"hooksPath = *(\S*)", effect.content or "", re.I)
             if found and (

@@ -238,7 +238,7 @@ def elsewhere(seen: Seen) -> Iterator[str]:
         if effect.verb != "execute":
             continue
         name, words = posixpath.basename(effect.target), effect.content or ""
-        raw = effect.text.partition(name)[2].strip() if name in effect.text else ""
+        raw = effect.text.partition(name)[2].strip() if name and name in effect.text else ""
         for program, what in _ELSEWHERE:
             if (
                 name == program

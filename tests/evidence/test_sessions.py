@@ -1,0 +1,165 @@
+"""Commands one after the other: what earlier ones did is known to later ones, within bounds."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offswitch.evidence.shell import account, session
+from offswitch.evidence.shell.looking import only_looks
+from offswitch.evidence.shell.session import Session
+
+
+def begin() -> Session:
+    return Session(cwd="/w", home="/home/a")
+
+
+def told(found: object) -> list[tuple[str, str]]:
+    return [(effect.verb, effect.target) for effect in found.effects]  # type: ignore[attr-defined]
+
+
+def test_a_script_that_was_written_is_followed_when_it_runs() -> None:
+    one = begin()
+    one.run("echo 'rm -f x.txt' > go.sh")
+    assert ("delete", "/w/x.txt") in told(one.run("bash go.sh"))
+    one.put("/w/go.py", "import os\nos.remove('y.txt')\n")
+    assert ("delete", "/w/y.txt") in told(one.run("python3 go.py"))
+
+
+def test_pieces_are_put_together() -> None:
+    one = begin()
+    one.run("echo 'rm -f' >> p; echo ' x.txt' >> p")
+    assert ("delete", "/w/x.txt") in told(one.run("tr -d '\\n' < p | sh"))
+
+
+def test_links_copied_programs_and_settings_of_git_stay() -> None:
+    one = begin()
+    one.run("ln -s /w/x.txt /tmp/l; cp /bin/rm /tmp/h; git config alias.t '!rm a.txt'")
+    assert one.resolved("/tmp/l") == "/w/x.txt"
+    assert ("delete", "/w/b.txt") in told(one.run("/tmp/h b.txt"))
+    assert ("delete", "/w/a.txt") in told(one.run("git t"))
+
+
+def test_what_was_removed_may_still_be_there() -> None:
+    # The command may have been refused.
+    one = begin()
+    one.put("/w/x.txt", "text")
+    one.run("rm x.txt")
+    assert told(one.run("rm x.txt")) == [("delete", "/w/x.txt")]
+
+
+def test_a_shell_that_goes_on_keeps_its_place_and_variables() -> None:
+    one = begin()
+    assert not one.carried
+    one.run("cd sub; X=a.txt")
+    assert one.carried
+    assert told(one.run("rm $X", goes_on=True)) == [("delete", "/w/sub/a.txt")]
+    assert told(one.run("rm b.txt")) == [("delete", "/w/b.txt")]
+
+
+def test_a_variable_that_is_set_outside_can_be_taken_away() -> None:
+    one = Session(cwd="/w", home="/home/a", exported=["HTTPS_PROXY"])
+    assert told(one.run("unset HTTPS_PROXY OTHER")) == [("environment", "HTTPS_PROXY")]
+
+
+def test_a_peek_is_not_remembered() -> None:
+    one = begin()
+    assert told(one.peek("bash", "echo 'rm x' > go.sh; cd /tmp")) == [("write", "/w/go.sh")]
+    assert one.text("/w/go.sh") is None
+    assert not one.carried
+    assert told(one.peek("python", "open('a','w')")) == [("write", "/w/a")]
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST", 1000)
+    one = begin()
+    for number in range(50):
+        one.put(f"/w/{number}", "x" * 100)
+    assert one.text("/w/0") is None
+    assert one.text("/w/49") == "x" * 100
+    assert sum(len(one.text(f"/w/{number}") or "") for number in range(50)) <= 1000
+    one.put("/w/large", "x" * (session.LONGEST + 1))
+    assert one.text("/w/large") is None
+
+
+LOOKS = """
+cat a.txt b.txt | grep -n foo | head -n 5
+ls -la && pwd; echo "done $HOME"
+for f in a b c; do if grep -q x $f; then echo $f; fi; done
+test -f a && [ -d b ] || echo no
+git status && git diff HEAD~1 -- a.py
+find . -name '*.py' 2>/dev/null | sort | wc -l
+sed -n '1,20p' a.py
+git log --oneline -5 2>&1 | tail -3
+"""
+CHANGES = r"""
+cat a > b
+rm a
+sort -o a a
+find . -delete
+find . -exec rm {} ;
+sed -n 'w out' a
+sed -i s/a/b/ x
+git log --output=x
+git -c alias.status=!rm status
+rg --pre ./x foo
+echo $(rm x)
+echo `rm x`
+ls & rm x
+cat <(rm x)
+"rm" x
+$X y
+X=1 ls
+uniq a b
+printf -v PATH x
+alias ls=rm
+ls() { rm x; }
+if true; then rm x; fi
+date -s 2020-01-01
+ls | xargs rm
+echo hi | tee a
+cd /tmp
+bash -c ls
+awk 'BEGIN{system("rm x")}'
+case x in x) rm y;; esac
+"""
+
+
+@pytest.mark.parametrize("command", LOOKS.strip().splitlines())
+def test_what_only_looks(command: str) -> None:
+    assert only_looks(command)
+
+
+@pytest.mark.parametrize("command", CHANGES.strip().splitlines())
+def test_what_does_not_only_look(command: str) -> None:
+    assert not only_looks(command)
+
+
+PIECES = [
+    *"cat ls grep rm echo sort git find if then fi for in do done while true ! { } ; && || | & > < ( ) $X x.txt -o "
+    "-exec {} -delete status push 'a b' \"$Y\" $( ` \\ # 2>&1 >/dev/null test [ ] head sed -n -i 1,2p tee xargs "
+    "bash -c".split(),
+    "\n",
+]
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_what_only_looks_has_no_effect_but_reads(words: list[str]) -> None:
+    command = " ".join(words)
+    if only_looks(command):
+        found = account(command, cwd="/w", home="/home/a")
+        assert {effect.verb for effect in found.effects} <= {"read"}, command
+
+
+def test_a_program_that_was_written_is_not_taken_for_the_usual_one() -> None:
+    one = begin()
+    assert one.only_looks("ls -la")
+    one.run("mkdir -p bin; echo 'rm x' > bin/ls; export PATH=/w/bin:$PATH")
+    assert not one.only_looks("ls -la")
+    assert ("delete", "/w/x") in told(one.run("ls -la", goes_on=True))
+
+
+def test_a_look_moves_the_shell() -> None:
+    one = begin()
+    assert one.only_looks("cd sub && ls")
+    assert told(one.run("rm a", goes_on=True)) == [("delete", "/w/sub/a")]
