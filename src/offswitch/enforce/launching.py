@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import signal
 import socket
+import time
 
 from offswitch.enforce.beginning import Begun
 from offswitch.enforce.places import Places, Unusable, make
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LARGEST = 64 * 1024
+_ENDS = 20.0
+"""Seconds that a supervisor without a client has to end, and what it began with it."""
 _SYSTEM = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SHELL": "/bin/bash"}
 """Of an agent that runs the host's programs; an image of another system has its own."""
 _guards: list[int] = []
@@ -130,6 +134,10 @@ def launch(
         data = line.recv(_LARGEST)
     except OSError:
         data = b""
+    except KeyboardInterrupt:
+        # Its supervisor sees the line end, and stops the agent if it has begun.
+        _end(line, begun)
+        raise NotStarted(_interrupted(places, plan["name"]), 130) from None
     finally:
         for file in (errors, *given):
             os.close(file)
@@ -143,6 +151,9 @@ def launch(
         _end(line, begun)
         raise NotStarted(answer["why"], answer["code"])
     if not tether:
+        # Without this word it would be stopped: nobody would know that it runs.
+        with contextlib.suppress(OSError):
+            line.send(b"heard")
         line.close()
     # Its end is of no interest here: who is lost is told on the tether. It is reaped at some later start.
     _guards.append(begun.pid)
@@ -162,9 +173,24 @@ def _for_the_gateway(places: Places, plan: "dict[str, Any]", keys: "Mapping[str,
 
 
 def _end(line: socket.socket, begun: Begun) -> None:
-    """Reap a supervisor that has ended, or does once nobody is at the other end."""
+    """Reap a supervisor that has ended, or does once nobody is at the other end; one that hangs is ended."""
     line.close()
-    os.waitpid(begun.pid, 0)
+    end = time.monotonic() + _ENDS
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(begun.pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > end:
+                os.kill(begun.pid, signal.SIGKILL)
+                os.waitpid(begun.pid, 0)
+                return
+            time.sleep(0.005)
+
+
+def _interrupted(places: Places, name: str) -> str:
+    if os.path.lexists(f"{places.latches}/{name}.json"):
+        return (
+            f"interrupted: {name} was stopped as it started, and stays latched until: offswitch reset {name}"
+        )
+    return f"interrupted before {name} was started"
 
 
 def _reap() -> None:

@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import time
@@ -71,6 +72,7 @@ class Supervisor:
         self._since = time.time_ns() // 1_000_000
         self._lease = boottime() + plan["lease_s"]
         self._held = False
+        self._heard_of = False
         self._guard_pulse, self._scribe_pulse = Pulse(), Pulse(_DISK)
         self._watches: dict[str, Pulse] = {}
         # The stop, as it comes to pass.
@@ -119,6 +121,7 @@ class Supervisor:
         self._watch_children()
         self._loop.run()
         parts.clear_away()
+        parts.end_guard()
 
     # What operators ask for
 
@@ -259,12 +262,18 @@ class Supervisor:
                         break
         elif self._dead is None:
             self._killer.kill()
-            if self._guard_pulse.lost():
+            if self._parts.guard is None or self._guard_pulse.lost():
                 self._replace_guard()
             if time.monotonic_ns() - self._killed > PATIENCE * 1e9:
                 self._operators.lives(self._sign((False, 0, [], self._survivors, [])))
         else:
+            if self._settling() and (self._parts.guard is None or self._guard_pulse.lost()):
+                self._replace_guard()
             self._end_if_done()
+
+    def _settling(self) -> bool:
+        """Whether it is dead, and still looked at for something that starts again in it."""
+        return self._dead is not None and self._settled is None and self._state() == "stopped"
 
     def _beat(self) -> None:
         # After the kill the guard has no lease to hold any more.
@@ -316,10 +325,18 @@ class Supervisor:
         if self._parts.guard is not None:
             self._loop.forget(self._parts.guard.fileno())
             self._parts.guard.close()
-        self._parts.replace_guard()
+            self._parts.guard = None
+        try:
+            self._parts.replace_guard()
+        except OSError:
+            # The host has no room for one more process as yet; the next tick tries again, and kills again.
+            return
         self._guard_pulse.felt()
         self._listen_to_guard()
-        self._parts.tell_guard(("observe", PATIENCE, not self._by_itself()))
+        if self._dead is None:
+            self._parts.tell_guard(("observe", PATIENCE, not self._by_itself()))
+        else:
+            self._parts.tell_guard(("settle",))
 
     def _listen_to_guard(self) -> None:
         assert self._parts.guard is not None
@@ -334,7 +351,7 @@ class Supervisor:
             self._parts.guard = None
             if self._cause is None:
                 self._lost("its guard was lost")
-            elif self._killed is not None and self._dead is None:
+            elif (self._killed is not None and self._dead is None) or self._settling():
                 self._replace_guard()
             return
         self._guard_pulse.felt()
@@ -397,13 +414,21 @@ class Supervisor:
             self._lost(values[0])
 
     def _hear_starter(self) -> None:
-        """In the foreground nobody speaks on it: what comes is its end."""
+        """Of a detached agent one word comes: that its start was heard of. What else comes is the end of the line."""
         assert self._starter is not None
+        with suppress(OSError):
+            if self.plan["detached"] and self._starter.recv(16):
+                self._heard_of = True
+                return
         self._loop.forget(self._starter.fileno())
         self._starter.close()
         self._starter = None
         if not self.plan["detached"]:
             self.stop({"origin": "terminal", "reason": "the terminal that it was started from hung up"})
+        elif not self._heard_of:
+            self.stop(
+                {"origin": "terminal", "reason": "who started it was gone before it heard of the start"}
+            )
 
     def _start_proxy(self) -> None:
         told = self._parts.start_proxy()
@@ -546,7 +571,6 @@ class Supervisor:
                 self._parts.latch.open()
         self._tell_ended()
         if by_itself or self._settled is not None or late > guard.SETTLE + PATIENCE:
-            self._parts.tell_guard(("over",))
             self._loop.over = True
 
     def _tell_ended(self) -> None:
@@ -580,6 +604,12 @@ def _receive(line: socket.socket) -> "tuple[Any, ...] | None":
     except OSError:
         return None
     return None if message is None else message[0]
+
+
+def _hung_up(line: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(line, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _say(line: socket.socket, value: "dict[str, Any]") -> None:
@@ -623,6 +653,10 @@ def main() -> None:
     parts = Parts(plan, Places(runtime, lasting), starter, client, tuple(records))
     try:
         parts.bring_up()
+        if _hung_up(starter):
+            # Nobody wants it any more, and nobody would know that it runs.
+            parts.take_down()
+            return
         pid = parts.go()
     except NotStarted as problem:
         _say(starter, {"ok": False, "why": problem.line, "code": problem.code})

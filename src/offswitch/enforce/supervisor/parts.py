@@ -6,6 +6,7 @@ threads, so a fork is whole, and a parent-death signal, which follows the thread
 
 import gc
 import os
+import select
 import signal
 import socket
 import time
@@ -33,6 +34,8 @@ _UP = 60.0
 """Seconds that a sandbox may take to come up."""
 _GUARD = 5.0
 """Seconds that the guard may take to answer as it is charged."""
+_OVER = 1.0
+"""Seconds that a guard has to end once all is over."""
 _CLEAR = 5.0
 """Seconds for which the removal of control groups is tried."""
 _CLIENTS = 64
@@ -101,6 +104,7 @@ class Parts:
         self.promises: dict[str, str] = {}
         self.listener: socket.socket | None = None
         self.proxy: int | None = None
+        self._guard_process = -1
         self.watched = Watched(plan)
         self._records = records
         self._gate: int | None = None
@@ -372,10 +376,13 @@ class Parts:
         assert self.killer.cell is not None
         self.promises = dict(self._kind.PROMISES)
         charge = ("charge", list(self._namespaces), self.promises, self.key.raw(), self.facts)
+        until = time.monotonic() + _GUARD
         self.guard.settimeout(_GUARD)
         try:
             wire.send(self.guard, charge, [files[0], self.killer.cell, *self._namespaces.values()])
-            answer = wire.receive(self.guard)
+            # What it says first answers the beats that were sent while the sandbox came up.
+            while (answer := wire.receive(self.guard)) is not None and answer[0] != ("charged",):
+                self.guard.settimeout(max(0.001, until - time.monotonic()))
         except OSError:
             answer = None
         if answer is None:
@@ -406,7 +413,11 @@ class Parts:
         return told
 
     def replace_guard(self) -> None:
-        """Put a witness in the place of a guard that is lost, after the kill: somebody else has to see the death."""
+        """Put a witness in the place of a guard that is lost, after the kill: somebody else has to see the death.
+
+        Raises:
+            OSError: The host has no process or file left for one; there is no guard then.
+        """
         with suppress(OSError):
             signal.pidfd_send_signal(self._guard_process, signal.SIGKILL)
         self.guard, there = wire.pair()
@@ -414,7 +425,13 @@ class Parts:
         def see() -> None:
             guard.Witness(there, self.killer, self._namespaces, self._plan["workspace"]).run()
 
-        self._guard_process = os.pidfd_open(self._fork("witness", see, there))
+        try:
+            self._guard_process = os.pidfd_open(self._fork("witness", see, there))
+        except OSError:
+            for line in (self.guard, there):
+                line.close()
+            self.guard = None
+            raise
 
     def write_without_scribe(self, reason: str, receipt: str) -> None:
         """Have the latch's reason and the receipt written although the scribe is lost."""
@@ -485,7 +502,7 @@ class Parts:
             remove(self._places.agent(self._plan["name"]))
 
     def take_down(self) -> None:
-        """Leave nothing of a start that failed."""
+        """Leave nothing of a start that failed; what cannot be done keeps nothing else from being done."""
         self.killer.kill()
         for pid in self.children:
             with suppress(OSError):
@@ -494,13 +511,25 @@ class Parts:
             with suppress(OSError):
                 os.waitpid(pid, 0)
         # Also what came up half: a container's record, an image of the workspace.
-        if hasattr(self._kind, "tidy"):
+        for step in (self._tidy_here, self.clear_away, self.latch.open, self.end_guard):
             with suppress(Exception):
-                self._kind.tidy(self._plan, self.facts or {})
-        self.clear_away()
-        with suppress(OSError):
-            self.latch.open()
+                step()
+
+    def _tidy_here(self) -> None:
+        if hasattr(self._kind, "tidy"):
+            self._kind.tidy(self._plan, self.facts or {})
+
+    def end_guard(self) -> None:
+        """Tell the guard that all is over. One that hangs is ended: whoever started the agent waits for it, and it
+        would hold the latch as that of an agent that runs."""
         self.tell_guard(("over",))
+        if self._guard_process < 0:
+            return
+        poll = select.poll()
+        poll.register(self._guard_process, select.POLLIN)
+        if not poll.poll(_OVER * 1000):
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._guard_process, signal.SIGKILL)
 
     # Telling
 
