@@ -116,6 +116,24 @@ def test_a_guard_that_is_lost_after_the_death_is_replaced_and_the_probe_is_made(
     latch.clear(ground.places, "agent")
 
 
+def test_a_reset_removes_what_supervisor_and_guard_left_when_they_were_lost_together(ground: Ground) -> None:
+    running = ground.up("true")
+    guard = _guard_of(running.supervisor)
+    os.kill(guard, signal.SIGSTOP)
+    for pid in (running.supervisor, guard):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not _is_running(ground))
+    folder = Path(ground.places.agent("agent"))
+    assert folder.exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "offswitch", "reset", "agent", "--state", str(ground.state)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not folder.exists()
+
+
 class _Line:
     """Parts of which only the guard is there."""
 

@@ -300,6 +300,10 @@ def reset(places: "Places", name: str, envelope: "Mapping[str, Any]") -> None:
     except orders.Refused as error:
         _note(places, name, "refused order", code=error.code, why=error.line)
         raise latch.Refused(f"the order is refused ({error.code}): {error.line}") from None
+    from offswitch.enforce.places import remove
+
+    # What a supervisor and a guard that were lost together left; while the latch is there, nothing of that name starts.
+    remove(places.agent(name))
     latch.clear(places, name)
     _note(places, name, "reset", keys=list(order.keys), reason=order.reason)
 
