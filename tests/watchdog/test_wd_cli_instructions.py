@@ -83,6 +83,7 @@ def test_it_shows_when_and_how_it_changed(state: str, capsys: pytest.CaptureFixt
     assert "(call c1)" in text
     assert "(call c2)" in text
     assert "against being stopped" in text
+    assert text.count("told no more") == 1
 
 
 def test_on_a_terminal_it_is_coloured_and_elsewhere_not(

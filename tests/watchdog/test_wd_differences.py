@@ -22,6 +22,12 @@ def test_a_changed_line_shows_its_words() -> None:
     ]
 
 
+def test_words_that_change_side_by_side_are_one_change() -> None:
+    assert plain(
+        "Then stop at once and say where you are.", "Then finish the page first and say where you are."
+    ) == ["~ Then [-stop at once-]{+finish the page first+} and say where you are."]
+
+
 def test_other_lines_are_old_and_new() -> None:
     assert plain("a\nb", "a\nsomething else, quite\nand more") == [
         "  a",

@@ -79,8 +79,11 @@ def test_a_line_that_may_change_may(tmp_path: Path) -> None:
 
 
 def test_only_a_star_stands_for_letters(tmp_path: Path) -> None:
-    pins = pinned(tmp_path, asked(system=("a[b]?c",)), changing=("a[b]?c",))
-    assert unpinned(pins, asked(system=("ab!c",))) == [("system", "ab!c")]
+    pins = pinned(tmp_path, asked(system=("x\nab!c",)), changing=("a[b]?c",))
+    assert unpinned(pins, asked(system=("x\nab.c",))) == [("system", "x")]
+    (tmp_path / "pins.json").unlink()
+    literal = pinned(tmp_path, asked(system=("x\na[b]?c",)), changing=("a[b]?c",))
+    assert unpinned(literal, asked(system=("x\na[b]?c",))) == []
 
 
 def test_the_pin_file_can_be_read_by_people(tmp_path: Path) -> None:

@@ -246,12 +246,24 @@ def test_a_collector_that_does_not_answer_costs_nothing(what: str) -> None:
         failing.close()
 
 
+def test_an_end_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
+    telemetry = begun(collector.url)
+    never, ended = threading.Event(), threading.Event()
+    monkeypatch.setattr(telemetry._provider, "shutdown", lambda: (never.wait(20), ended.set()))
+    telemetry.close(0.1)
+    assert not ended.is_set()
+    never.set()
+
+
 def test_what_it_complains_of_is_kept_and_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    printing = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(printing)
     with Closing() as url:
         telemetry = begun(url)
         logging.getLogger("opentelemetry.sdk").warning("The end point\nis gone.")
         assert telemetry.trouble == "The end point is gone."
         telemetry.close(0.1)
+    logging.getLogger().removeHandler(printing)
     assert capfd.readouterr().err == ""
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wd_asking import asked, tool, user
 
 from offswitch.enforce.watchdog.calls import Asked
-from offswitch.enforce.watchdog.told import MARKERS, OPENINGS, Reader, text_of
+from offswitch.enforce.watchdog.told import MARKERS, OPENINGS, Reader, first_line, text_of
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=30),
@@ -147,3 +147,18 @@ def test_a_request_is_read_once() -> None:
     reader, request = Reader(), asked()
     assert reader.read(request) is reader.read(request)
     assert reader.read(asked(system=("other",))).system == ("other",)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("\n\n  Hello.\nWorld.", "Hello."),
+        ("<system-reminder>\nBe brief.\n</system-reminder>", "Be brief."),
+        ("<system-reminder>Be brief.</system-reminder>", "<system-reminder>Be brief.</system-reminder>"),
+        ("<a>\n</a>", "<a>"),
+        ("x" * 200, "x" * 99 + "…"),
+    ],
+)
+def test_the_first_line_says_something(text: str, line: str) -> None:
+    assert first_line(text) == line

@@ -181,7 +181,14 @@ class _View:
                     continue
                 seen.add(digest)
                 for mark in marks.find(self._text(digest)):
-                    place = {"line": line.number, "what": sent.what, "digest": digest, "at": mark.line}
+                    now = digest in (*line.system, line.tools, *line.injected)
+                    place = {
+                        "line": line.number,
+                        "what": sent.what,
+                        "digest": digest,
+                        "at": mark.line,
+                        "now": now,
+                    }
                     found.setdefault((mark.kind, mark.sentence), []).append(place)
         return found
 
@@ -242,7 +249,7 @@ class _View:
         )
         yield (
             self._paint("head", f"line {line.number}")
-            + f"  {who}: {_count(line.calls, 'call')}, {_clock(line.first)} to {_clock(line.last)}"
+            + f"  {who}: {_count(line.calls, 'call')}, {_span(line.first, line.last)}"
         )
         for digest in line.system:
             yield from self._one("system", line, digest)
@@ -284,17 +291,16 @@ class _View:
             return
         names = [safe(pins.tool_name(tool))[:40] for tool in value]
         wide = max(map(len, names), default=0)
-        for name, tool in list(zip(names, value, strict=True))[:_TOOLS]:
+        for title, tool in list(zip(names, value, strict=True))[:_TOOLS]:
             about = safe(first_line(_described(tool), _WIDE - wide))
-            yield f"    | {name.ljust(wide)}  {about}".rstrip()
+            yield f"    | {title.ljust(wide)}  {about}".rstrip()
         if len(value) > _TOOLS:
             yield f"    | … {len(value) - _TOOLS} more (--texts)"
 
     def _head(self, what: str, digest: str, sent: "Sent") -> str:
-        until = "" if sent.last == sent.first else f" to {_clock(sent.last)}"
         return (
             "  " + self._paint("head", what)
-            + f"  {digest[:12]}  {_clock(sent.first)}{until}, in {_count(sent.times, 'call')}"
+            + f"  {digest[:12]}  {_span(sent.first, sent.last)}, in {_count(sent.times, 'call')}"
         )  # fmt: skip
 
     def _changes(self, line: "Line") -> "Iterator[str]":
@@ -348,7 +354,7 @@ class _View:
             return
         yield (
             self._paint("head", f"bears on stopping: {_count(len(self._marks), 'sentence')}")
-            + " (a reading aid: rules find what is put in a usual way, and mean nothing by it)"
+            + " (a reading aid: what it means, and what is put in other words, is yours to judge)"
         )
         end = len(self._marks) if self._full else 40
         for (kind, sentence), places in list(self._marks.items())[:end]:
@@ -357,6 +363,7 @@ class _View:
                 f"line {first['line']}, {first['what']} {str(first['digest'])[:12]}, text line {first['at']}"
             )
             more = f", and {_count(len(others), 'more place')}" if others else ""
+            more += "" if any(place["now"] for place in places) else "; told no more"
             yield f"  {self._paint('mark', marks.KINDS[kind])}  ({where}{more})"
             for part in textwrap.wrap(safe(sentence), _WIDE, max_lines=4, placeholder=" …"):
                 yield f"    | {part}"
@@ -400,6 +407,10 @@ def _moment(ms: int) -> str:
 
 def _clock(ms: int) -> str:
     return _time(ms, "%H:%M:%S")
+
+
+def _span(first: int, last: int) -> str:
+    return _clock(first) if first == last else f"{_clock(first)} to {_clock(last)}"
 
 
 def _time(ms: int, form: str) -> str:

@@ -1,12 +1,14 @@
 """What differs between two texts, by lines, and within a changed line by words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
 Sign = Literal[" ", "-", "+", "~", "@"]
+
+_Code = tuple[str, int, int, int, int]
 
 MOST_LINES = 2000
 """Lines of the largest difference that is looked at closely: the time grows with the square."""
@@ -79,7 +81,7 @@ def _line(old: str, new: str) -> list[Row]:
         matcher = SequenceMatcher(None, a, b, autojunk=False)
         if matcher.ratio() >= _ALIKE:
             pieces: list[tuple[str, str]] = []
-            for tag, i, j, k, m in matcher.get_opcodes():
+            for tag, i, j, k, m in _joined(matcher.get_opcodes(), a):
                 if tag == "equal":
                     pieces.append((" ", _shortened(a[i:j], first=i == 0, last=j == len(a))))
                 else:
@@ -90,6 +92,22 @@ def _line(old: str, new: str) -> list[Row]:
                     ]
             return [Row("~", tuple(pieces))]
     return [_row("-", old), _row("+", new)]
+
+
+def _joined(codes: Sequence[_Code], words: list[str]) -> Iterator[_Code]:
+    """Changes with nothing but blanks between them as one."""
+    last: _Code | None = None
+    for number, (tag, i, j, k, m) in enumerate(codes):
+        if tag == "equal" and 0 < number < len(codes) - 1 and "".join(words[i:j]).isspace():
+            tag = "replace"
+        if tag != "equal" and last is not None and last[0] != "equal":
+            last = ("replace", last[1], j, last[3], m)
+            continue
+        if last is not None:
+            yield last
+        last = (tag, i, j, k, m)
+    if last is not None:
+        yield last
 
 
 def _shortened(words: list[str], *, first: bool, last: bool) -> str:

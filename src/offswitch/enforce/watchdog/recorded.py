@@ -218,7 +218,7 @@ class _Entry:
 def _entry(data: bytes) -> _Entry | None:
     """A line of ``calls.jsonl``; None if it is none."""
     try:
-        body = json.loads(data) if data.endswith(b"\n") else None
+        body = json.loads(data)
         if not isinstance(body, dict):
             return None
         digests = [*body["system"], *body["gone"], *(one for one, _ in body["injected"])]

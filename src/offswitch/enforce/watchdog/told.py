@@ -43,6 +43,7 @@ _ANSWERS = frozenset(
     {"reasoning", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "mcp_tool_use", "refusal"}
     | {"compaction", "item_reference", "mcp_approval_request"}
 )
+_MARK = re.compile(r"</?[^<>]{1,300}>")
 _MOST = 200
 
 
@@ -205,8 +206,9 @@ def _text_of(value: object) -> str:
 
 
 def first_line(text: str, longest: int = 100) -> str:
-    """The first line with words of a text, shortened."""
-    line = next((line.strip() for line in text[:10_000].splitlines() if line.strip()), "")
+    """The first line of a text that says something, a mark alone does not, shortened."""
+    lines = [line.strip() for line in text[:10_000].splitlines() if line.strip()]
+    line = next((line for line in lines if not _MARK.fullmatch(line)), lines[0] if lines else "")
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
