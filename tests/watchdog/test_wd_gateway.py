@@ -213,10 +213,12 @@ async def test_an_endpoint_that_the_policy_names_passes() -> None:
     assert _body(got) == b'{"data": []}'
 
 
-async def test_an_unknown_endpoint_stops_where_findings_stop() -> None:
-    async with gate(answer(WHOLE), mode="stop") as ground:
+@pytest.mark.parametrize(("mode", "passes"), [("stop", False), ("deny", False), ("observe", True)])
+async def test_what_the_rules_do_not_name_is_shut_and_is_no_reason_to_stop(mode: str, passes: bool) -> None:
+    async with gate(answer({"data": []}), mode=mode) as ground:
         await ground.post({}, "/openai/embeddings")
-    assert [name for _, name in ground.trips] == ["endpoint"]
+        assert bool(ground.seen) is passes
+    assert not ground.trips
 
 
 @pytest.mark.parametrize("header", ["Upgrade: websocket\r\nConnection: Upgrade\r\n", "Upgrade: h2c\r\n"])

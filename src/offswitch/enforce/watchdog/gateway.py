@@ -29,6 +29,7 @@ from offswitch.enforce.watchdog.calls import (
     Call,
     Finding,
     Judgement,
+    Mode,
     Part,
     Pass,
     Unreadable,
@@ -162,6 +163,8 @@ class Gateway:
         self._rules = rules
         self._keeper = keeper
         self._judge = judge
+        # To ask for what the rules do not name is no tampering: it is shut, and the agent goes on.
+        self._shut: Mode = "observe" if rules.mode == "observe" else "deny"
         self._count = 0
         self.heard: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         """Connections that have brought a request."""
@@ -264,10 +267,10 @@ class Gateway:
             fnmatch.fnmatchcase(endpoint, one) for one in self._rules.endpoints
         ):
             finding = Finding(
-                "endpoint", self._rules.mode, f"{endpoint[:200]} is not an endpoint that the rules name"
+                "endpoint", self._shut, f"{endpoint[:200]} is not an endpoint that the rules name"
             )
             self._act([finding])
-            if self._rules.mode != "observe":
+            if self._shut == "deny":
                 raise Refused(403, f"offswitch does not pass on {endpoint[:200]}; the policy can name it")
         body = await self._body(request)
         await self._forwards()
@@ -289,8 +292,8 @@ class Gateway:
         for tool in asked.tools:
             if tool.hosted and not any(fnmatch.fnmatchcase(tool.name, one) for one in self._rules.hosted):
                 why = f"the tool {tool.name[:80]} would be executed by the provider, where nobody sees it"
-                self._act([Finding("hosted-tool", self._rules.mode, why)])
-                if self._rules.mode != "observe":
+                self._act([Finding("hosted-tool", self._shut, why)])
+                if self._shut == "deny":
                     raise Refused(
                         403, f"offswitch does not pass this request on: {why}; the policy can name it"
                     )
