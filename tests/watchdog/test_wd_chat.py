@@ -340,6 +340,7 @@ def test_denied_calls_of_a_whole_answer() -> None:
         ("not UTF-8", '{"error":{}}'.encode("utf-16")),
         ("looks like a tool call", b'{"message":{"tool_calls":[{"function":{}}]}}'),
         ("looks like a tool call", b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}'),
+        ("looks like a tool call", b'{"choices":[],"usage":{"tool_calls":true}}'),
         ("nearly one", b'{"choices":[{"index":0,"Message":{"tool_calls":[]}}]}'),
         ("no name", b'{"choices":[{"index":0,"message":{"tool_calls":[{"function":{}}]}}]}'),
         ("neither", b'{"choices":[{"index":0,"message":{"tool_calls":[{"id":"a"}]}}]}'),

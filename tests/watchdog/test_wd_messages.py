@@ -187,6 +187,7 @@ def test_a_message_begins_empty() -> None:
         ("not a list", b'{"type":"message"}'),
         ("is not known", b'{"type":"message","content":[{"type":"new"}]}'),
         ("looks like a tool call", b'{"type":"x","data":[{"type":"tool_use","name":"f"}]}'),
+        ("looks like a tool call", b'{"type":{"tool_calls":true}}'),
         ("nearly one", b'{"type":"message","content":[],"Content":[{"type":"tool_use"}]}'),
     ],
 )

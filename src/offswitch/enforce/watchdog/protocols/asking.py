@@ -1,9 +1,12 @@
 """What requests have in common."""
 
+import re
 from typing import Any
 
 from offswitch.enforce.watchdog.calls import Unreadable
 from offswitch.enforce.watchdog.protocols import strict
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def request(body: bytes) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def request(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unreadable("it is not a JSON object")
     # The digests of what the model is told need texts that can be written.
-    if b"\\u" in body and not strict.sound(strict.text(value)):
+    if _HALF.search(body) and not strict.sound(strict.text(value)):
         raise Unreadable("it holds half of a surrogate pair")
     return value
 

@@ -102,8 +102,7 @@ class _Piece:
     def add(self, piece: dict[str, Any]) -> None:
         """Add one entry of ``tool_calls``."""
         _ENTRY.check(piece)
-        for name in _ENTRY.unknown(piece):
-            _refuse_suspect(name, piece[name])
+        strict.refuse(piece, "function", "custom")
         self.id = _once(self.id, piece.get("id"), "id")
         payload, kind = _payload(piece)
         if kind is not None:
@@ -160,14 +159,6 @@ def _payload(entry: dict[str, Any]) -> tuple[dict[str, Any] | None, Kind | None]
     return payload, "custom" if found[0] == "custom" else "function"
 
 
-def _refuse_suspect(name: str, value: Any) -> None:
-    looks = strict.suspect({name: value})
-    if looks is not None:
-        raise Unreadable(
-            f"{name[:40]!r} is not known here, and holds {looks[:40]!r}, which looks like a tool call"
-        )
-
-
 def _listed(value: Any) -> list[dict[str, Any]]:
     if value is None:
         return []
@@ -176,13 +167,11 @@ def _listed(value: Any) -> list[dict[str, Any]]:
     return value
 
 
-def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _choices(body: dict[str, Any], *read: str) -> list[dict[str, Any]]:
     _CHUNK.check(body)
-    for name in _CHUNK.unknown(body):
-        _refuse_suspect(name, body[name])
+    strict.refuse(body, "choices")
     choices = body.get("choices")
     if choices is None:
-        _refuse_suspect("body", body)
         return []
     if not isinstance(choices, list):
         raise Unreadable("choices is not a list")
@@ -190,8 +179,7 @@ def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(choice, dict):
             raise Unreadable("a choice is not an object")
         _CHOICE.check(choice)
-        for name in _CHOICE.unknown(choice):
-            _refuse_suspect(name, choice[name])
+        strict.refuse(choice, *read)
         index = choice.get("index")
         if type(index) is not int or not 0 <= index < 1024:
             raise Unreadable("a choice has no index")
@@ -207,7 +195,6 @@ def _said(message: dict[str, Any], fenced: bool) -> str:
         return content
     if not isinstance(content, list) or fenced:
         raise Unreadable("the content of a message is not a text")
-    _refuse_suspect("content", content)
     return "..."
 
 
@@ -217,9 +204,7 @@ def _checked(message: Any) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise Unreadable("a message is not an object")
     _MESSAGE.check(message)
-    for name, value in message.items():
-        if name not in _CALLED and value and isinstance(value, dict | list):
-            _refuse_suspect(name, value)
+    strict.refuse(message, *_CALLED)
     return message
 
 
@@ -246,7 +231,6 @@ class Reader(StreamReader):
     """Reads a stream of chunks."""
 
     slots = ("content", "reasoning", "reasoning_content", "obfuscation")
-    numbers = ("created",)
     told = ("arguments", "input")
 
     def __init__(self, fences: Fences) -> None:
@@ -275,7 +259,7 @@ class Reader(StreamReader):
         body = held.body = strict.parse(event.data)
         if not isinstance(body, dict):
             raise Unreadable("a chunk is not an object")
-        choices = _choices(body)
+        choices = _choices(body, "delta")
         if body.get("error"):
             if choices:
                 raise Unreadable("a chunk is an error and an answer")
@@ -289,7 +273,6 @@ class Reader(StreamReader):
 
     def _note(self, held: Held, given: dict[str, Any]) -> bool | Sink:
         """Take one choice of a chunk in; as ``note``."""
-        _refuse_suspect("message", given.get("message"))
         index = given["index"]
         choice = self._choices.get(index)
         if choice is None:
@@ -460,11 +443,10 @@ class Whole(WholeAnswer):
         self._tools: list[list[Entry]] = []
         self._legacy: list[Entry | None] = []
         self._blocks: list[list[fences_module.Block]] = []
-        for choice in _choices(self.body):
+        for choice in _choices(self.body, "message"):
             self._read(choice)
 
     def _read(self, choice: dict[str, Any]) -> None:
-        _refuse_suspect("delta", choice.get("delta"))
         message = _checked(choice.get("message"))
         found = fences_module.blocks(self.fences, _said(message, bool(self.fences))) if self.fences else []
         self._blocks.append(found)

@@ -283,7 +283,7 @@ class Reader(StreamReader):
         _MESSAGE.check(message)
         if message.get("content"):
             raise Unreadable("a message has content before its first block")
-        _no_call({name: held for name, held in message.items() if name not in ("type", "content")})
+        strict.refuse(message, "content")
         self._begun = True
         self.usage = _usage(self.usage, message.get("usage"))
 
@@ -347,7 +347,7 @@ class Reader(StreamReader):
         if not isinstance(delta, dict):
             raise Unreadable("the end of a message is not an object")
         _DELTA.check(delta)
-        _no_call(delta)
+        strict.refuse(delta)
         self.usage = _usage(self.usage, body.get("usage"))
         self._message_end()
 
@@ -417,12 +417,6 @@ def _text_instead(kind: str, block: Any, entry: Entry | None, entries: list[Entr
     return None
 
 
-def _no_call(value: dict[str, Any]) -> None:
-    looks = strict.suspect(value)
-    if looks is not None:
-        raise Unreadable(f"{looks[:40]!r} looks like a tool call in a place where none is known")
-
-
 def _event(body: dict[str, Any]) -> bytes:
     kind: str = body["type"]
     return b"event: " + kind.encode() + b"\ndata: " + strict.dump(body) + b"\n\n"
@@ -438,7 +432,7 @@ class Whole(WholeAnswer):
         _MESSAGE.check(self.body)
         self.usage = _usage(None, self.body.get("usage"))
         content = self.body.get("content")
-        _no_call({name: held for name, held in self.body.items() if name not in ("type", "content")})
+        strict.refuse(self.body, "content")
         if content is None and self.body.get("type") != "message":
             content = []
         if not isinstance(content, list):

@@ -16,7 +16,6 @@ Sink = Callable[[str], object]
 
 # How many events must be alike before the short cut is prepared, and how often that is done for a stream.
 _ALIKE = 16
-_SMALLEST_RUN, _LARGEST_RUN = 512, 1 << 20
 # The only text that may differ beside a piece of a call.
 _BESIDE = ("obfuscation",)
 _TRIES = 16
@@ -113,8 +112,6 @@ class StreamReader:
         self._size = 0
         self._reading = False
         self._alike = 0
-        self._misses = 0
-        self._window = _SMALLEST_RUN
         self._tries = _TRIES
         self._templates: list[tuple[Template, Sink | None]] = []
 
@@ -325,26 +322,17 @@ class StreamReader:
             # Text passes, and a piece of a call waits with the others.
             if (sink is None) == bool(self.held):
                 continue
-            region = self._events.region(known.begins, self._window)
-            if not region:
+            run = self._events.peek(known.pattern)
+            text = known.told(run) if run else None
+            if text is None:
                 continue
-            length, text = known.match(region)
-            # Runs may be short, as those of two answers in turn are: no more is looked at than is likely to match.
-            self._window = min(4 * self._window, _LARGEST_RUN) if length == len(region) else _SMALLEST_RUN
-            if not length:
-                self._misses += 1
-                continue
-            self._misses = 0
-            self._events.skip(length)
-            run = region[:length]
+            self._events.skip(len(run))
             if sink is None:
                 out.append(run)
             else:
-                sink(text or "")
-                self._hold(Held(sse.Event(run), None), length)
+                sink(text)
+                self._hold(Held(sse.Event(run), None), len(run))
             return True
-        if self._misses > _ALIKE:
-            self._forget()
         return False
 
     def _learn(self, event: sse.Event, sink: Sink | None) -> None:
@@ -362,7 +350,7 @@ class StreamReader:
             self._templates = [*self._templates[-3:], (made, sink)]
 
     def _forget(self) -> None:
-        self._alike = self._misses = 0
+        self._alike = 0
         self._templates = []
 
 

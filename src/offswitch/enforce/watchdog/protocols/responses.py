@@ -373,9 +373,7 @@ class Reader(StreamReader):
         for name in ("response", "item", "output", "arguments", "input"):
             if body.get(name):
                 raise Unreadable(f"an event of the type {body['type'][:60]} has {name}")
-        looks = strict.suspect({name: held for name, held in body.items() if name != "type"})
-        if looks is not None:
-            raise Unreadable(f"{looks[:40]!r} looks like a tool call in a place where none is known")
+        strict.refuse(body, "type")
 
     def _item(self, body: dict[str, Any]) -> _Item:
         index = body.get("output_index")
@@ -650,11 +648,7 @@ class Whole(WholeAnswer):
         self.usage = _usage(response)
         self._decisions = _Decisions(fences)
         if response.get("output") is None:
-            looks = strict.suspect(
-                {name: held for name, held in response.items() if name not in ("tools", "tool_choice")}
-            )
-            if looks is not None:
-                raise Unreadable(f"{looks[:40]!r} looks like a tool call in a place where none is known")
+            strict.refuse(response, "tools", "tool_choice")
         for item in response.get("output") or []:
             self.entries += self._decisions.new(item)
 

@@ -24,57 +24,30 @@ class Template:
     """What a run of events has in common.
 
     Attributes:
-        collects: Whether the text of one slot is told.
+        pattern: Matches one such event or more.
     """
 
-    def __init__(self, prefix: bytes, inner: bytes, suffix: bytes, collects: bool) -> None:
-        self._prefix = prefix
-        self._suffix = suffix
-        self._joint = suffix + prefix
-        # No text holds a NUL: it stands between what was cut apart.
-        self._several = re.compile(b"(?:%s\x00)*" % (inner.replace(b"(?P<told>", b"(?:")))
-        self._one = re.compile(b"%s\x00" % inner)
-        self.collects = collects
+    def __init__(self, one: bytes, tells: bool) -> None:
+        self.pattern = re.compile(b"(?:%s)+" % one.replace(b"(?P<told>", b"(?:"))
+        self._told = re.compile(one) if tells else None
 
-    def begins(self, data: bytearray, at: int) -> bool:
-        """Whether an event in a buffer begins as these do."""
-        return data.startswith(self._prefix, at)
-
-    def match(self, region: bytes) -> tuple[int, str | None]:
-        """Match the events at the beginning of a region.
+    def told(self, run: bytes) -> str | None:
+        """The pieces of a call that a run holds, joined.
 
         Args:
-            region: Whole events.
+            run: What matched.
 
         Returns:
-            How many bytes the events have that match, and the texts that they tell, joined; None if they tell none.
-            A region that is not UTF-8 does not match.
+            Their text, None if the run is not UTF-8.
         """
-        if not region.startswith(self._prefix):
-            return 0, None
-        pieces = region[len(self._prefix) :].split(self._joint)
-        # Whatever stands between two joints is one piece, and must match whole.
-        if pieces[-1].endswith(self._suffix):
-            pieces[-1] = pieces[-1][: -len(self._suffix)]
-        else:
-            del pieces[-1]
-        if not pieces:
-            return 0, None
-        joined = b"\x00".join([*pieces, b""])
-        found = self._several.match(joined)
-        assert found is not None
-        joined = joined[: found.end()]
-        if not joined.isascii():
+        if not run.isascii():
             try:
-                joined.decode()
+                run.decode()
             except UnicodeDecodeError:
-                return 0, None
-        count = joined.count(b"\x00")
-        length = len(joined) + count * (len(self._joint) - 1)
-        if not count or not self.collects:
-            return length, None
-        told = strict.parse(b'"%s"' % b"".join(self._one.findall(joined)))
-        return length, str(told)
+                return None
+        if self._told is None:
+            return ""
+        return str(strict.parse(b'"%s"' % b"".join(self._told.findall(run))))
 
 
 def template(
@@ -105,17 +78,16 @@ def template(
     )
     if not places or sum(kind is _JOINED for _, _, kind in places) != bool(told):
         return None
-    inner: list[bytes] = []
+    expression = [re.escape(raw[:begin])]
     probe: list[bytes] = []
-    at = places[0][0][0]
-    probe.append(data[:at])
+    at = 0
     for (first, last), _, kind in places:
         if first < at:
             return None
-        inner.append(re.escape(data[at:first]))
-        inner.append(b"(?P<told>%s)" % kind if kind is _JOINED else b"(?:%s)" % kind)
+        expression += [re.escape(data[at:first]), (b"(?P<told>%s)" if kind is _JOINED else b"(?:%s)") % kind]
         probe += [data[at:first], b"0" if kind is _NUMBER else _FILLED.encode()]
         at = last
+    expression.append(re.escape(data[at:] + b"\n\n"))
     probe.append(data[at:])
     # The proof that each slot is the whole of one text: what is put there is found again where it belongs.
     try:
@@ -124,7 +96,7 @@ def template(
         return None
     if filled != len(places):
         return None
-    return Template(raw[: begin + places[0][0][0]], b"".join(inner), data[at:] + b"\n\n", bool(told))
+    return Template(b"".join(expression), bool(told))
 
 
 def _slot(name: str, kind: bytes) -> re.Pattern[bytes]:

@@ -5,7 +5,6 @@ that it does not know) is told, because a client that is less strict may not pas
 """
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 from offswitch.enforce.watchdog.calls import Unreadable
@@ -69,20 +68,18 @@ class Events:
         """Say that no more bytes come."""
         self._ended = True
 
-    def region(self, begins: Callable[[bytearray, int], bool], most: int) -> bytes:
-        """The whole events that are there, if the first begins as it should; b"" if not.
+    def peek(self, pattern: re.Pattern[bytes]) -> bytes:
+        """The whole events at the front that match a pattern, b"" if none does.
 
         Args:
-            begins: Whether an event at a place in a buffer begins so.
-            most: About how many bytes.
+            pattern: Matches one or more whole events whose lines end in "\\n".
         """
-        if not self._begun or not begins(self._data, self._at):
+        if not self._begun:
             return b""
-        last = self._data.rfind(b"\n\n", self._at, self._at + most)
-        if last < 0:
-            # What was scanned holds no whole event.
-            last = self._data.find(b"\n\n", max(self._at + most - 1, self._scanned - 1))
-        return b"" if last < 0 else bytes(memoryview(self._data)[self._at : last + 2])
+        # What was scanned holds no whole event.
+        last = self._data.rfind(b"\n\n", max(self._at, self._scanned - 1))
+        found = pattern.match(self._data, self._at, last + 2) if last >= 0 else None
+        return b"" if found is None else found.group()
 
     def skip(self, count: int) -> None:
         """Take bytes of whole events that were looked at."""

@@ -6,9 +6,12 @@ one, so that it finds a call where none was judged, is not passed on.
 """
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from offswitch.enforce.watchdog.calls import Unreadable
+
+_DEEPEST = 128
 
 
 class Names:
@@ -35,14 +38,6 @@ class Names:
             if name not in self._names and _bare(name) in self._bare:
                 raise Unreadable(f"the name {name[:40]!r} is nearly one that means something")
 
-    def unknown(self, value: dict[str, Any]) -> list[str]:
-        """The names in an object that are none of these, and hold a list or an object."""
-        return [
-            name
-            for name, held in value.items()
-            if name not in self._names and held and isinstance(held, dict | list)
-        ]
-
 
 def parse(data: bytes) -> Any:
     """Parse one JSON text.
@@ -57,37 +52,42 @@ def parse(data: bytes) -> Any:
         Unreadable: It is not JSON, more than one value, or something of which parsers say different things.
     """
     try:
-        return _DECODER.decode(data.decode())
+        value = _DECODER.decode(data.decode())
     except UnicodeDecodeError:
         raise Unreadable("it is not UTF-8") from None
     except RecursionError:
         raise Unreadable("its JSON is nested too deeply") from None
     except ValueError as error:
         raise Unreadable(f"it is not JSON: {str(error)[:100]}") from None
+    if data.count(b"[") + data.count(b"{") > _DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse what is nested so deeply that comparing or writing it could exhaust the stack."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise Unreadable("its JSON is nested too deeply")
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
 
 
 def dump(value: Any) -> bytes:
-    """Write JSON, in ASCII and on one line.
-
-    Raises:
-        Unreadable: It is nested too deeply.
-    """
-    try:
-        return json.dumps(value, separators=(",", ":")).encode()
-    except RecursionError:
-        raise Unreadable("its JSON is nested too deeply") from None
+    """Write JSON, in ASCII and on one line."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def text(value: Any) -> str:
-    """JSON as text for the judge: letters stand as they are.
-
-    Raises:
-        Unreadable: It is nested too deeply.
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except RecursionError:
-        raise Unreadable("its JSON is nested too deeply") from None
+    """JSON as text for the judge: letters stand as they are."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def sound(value: str) -> bool:
@@ -99,7 +99,7 @@ def sound(value: str) -> bool:
     return True
 
 
-def suspect(value: Any) -> str | None:
+def _suspect(value: Any) -> str | None:
     """Search what is not known for anything that looks like a tool call.
 
     Args:
@@ -124,10 +124,26 @@ def suspect(value: Any) -> str | None:
     return None
 
 
+def refuse(value: dict[str, Any], *but: str) -> None:
+    """Refuse an object that holds what looks like a tool call, where none is known to stand.
+
+    Args:
+        value: The object.
+        but: Names that are read elsewhere.
+
+    Raises:
+        Unreadable: It holds such.
+    """
+    looks = _suspect({name: held for name, held in value.items() if held and name not in but})
+    if looks is not None:
+        raise Unreadable(f"{looks[:40]!r} looks like a tool call in a place where none is known")
+
+
 def _is_call(kind: str) -> bool:
     return kind in _CALLS or kind.endswith(("call", "tooluse"))
 
 
+@lru_cache(4096)
 def _bare(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
 
