@@ -13,7 +13,7 @@ from offswitch.trust import canonical
 What = Literal["system", "tools", "injected"]
 """One of the system instructions, all tools, or a message that the program put into the conversation."""
 
-LARGEST_TEXT = 32 << 20
+LARGEST_TEXT = 64 << 20
 """Bytes of the largest text that is kept; the gateway takes no request that is larger."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
