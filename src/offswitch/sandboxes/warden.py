@@ -60,7 +60,7 @@ class Warden:
         self._server: socket.socket | None = None
         self._console = b""
         self._request = b""
-        self._asked = b""
+        self._asked: dict[bytes, None] = {}
         self._reply = b""
         self._console_allowance = _Allowance(_CONSOLE_RATE)
         self._requests = _Allowance(_REQUEST_RATE)
@@ -262,7 +262,7 @@ class Warden:
             tag, _, text = line.partition(b" ")
             if not tag or len(tag) > 64 or not tag.replace(b"-", b"").isalnum() or len(line) > _LINE:
                 continue
-            self._asked = tag
+            self._asked[tag] = None
             if self._server is None:
                 self._answer(tag, b"", b"1")
             elif not self._requests.take(1, time.monotonic()):
@@ -285,6 +285,9 @@ class Warden:
                 self._unwatch(self._server.fileno())
             self._server.close()
             self._server = None
+        # Who was asking would wait for ever.
+        for tag in list(self._asked):
+            self._answer(tag, b"", b"1")
 
     def _take_reply(self) -> None:
         assert self._server is not None
@@ -298,12 +301,12 @@ class Warden:
     def _answer(self, tag: bytes, text: bytes, end: bytes) -> None:
         """Put a reply into the pipe: lines of text after ``TAG=``, then ``TAG.0``; or ``TAG.1`` where nobody serves,
         or ``TAG.2`` where there are too many requests for now."""
-        if tag != self._asked:
-            # One client asks at a time, so this one was killed; its reply must not take the place of the next one's.
-            return
+        self._asked.pop(tag, None)
         reply = text + tag + b"." + end + b"\n"
-        if not self._reply or len(self._reply) + len(reply) > _PENDING:
-            # What a client that was killed left unread must not fill the pipe for the next ones.
+        flooded = end == b"2" and not self._reply
+        if flooded or len(self._reply) + len(reply) > _PENDING:
+            # What is left unread must not fill the pipe for the next clients. A little stays, and they read over it: it
+            # may be of one that was killed, or the reply to one that is just about to read.
             self._reply = b""
             with suppress(BlockingIOError):
                 while os.read(self._replies, 65536):
