@@ -219,24 +219,31 @@ async def test_the_memory_of_a_sleeping_sandbox_is_small(sandbox: BubblewrapSand
     assert sum(map(_memory, family)) < 5 * 1024
 
 
+@pytest.mark.parametrize(
+    ("where", "what", "error", "line"),
+    [
+        ("os", "fork", 11, "Resource temporarily unavailable"),
+        ("_socket", "socketpair", 24, "Too many open files"),
+    ],
+)
 async def test_a_host_that_has_no_process_left_gets_no_sandbox_and_keeps_its_keeper(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, what: str, error: int, line: str
 ) -> None:
     free = tmp_path / "free"
     *head, code = starting._program()
     fails = f"""
-import os
-fork, keeper = os.fork, os.getpid()
-def scarce():
+import os, {where}
+act, keeper = {where}.{what}, os.getpid()
+def scarce(*given):
     if os.getpid() != keeper or os.path.exists({str(free)!r}):
-        return fork()
-    raise BlockingIOError(11, "Resource temporarily unavailable")
-os.fork = scarce
+        return act(*given)
+    raise OSError({error}, {line!r})
+{where}.{what} = scarce
 main()"""
     monkeypatch.setattr(starting, "_program", lambda: [*head, code.replace("main()", f"exec({fails!r})")])
     starting.forget()
     try:
-        with pytest.raises(SandboxUnavailable, match="temporarily unavailable"):
+        with pytest.raises(SandboxUnavailable, match=line):
             await BubblewrapSandbox.start()
         [keeper] = [pid for pid in host_processes(os.getpid()) if _name(pid) == "keeper"]
         assert not [path for group in control_groups(keeper) for path in group.iterdir() if path.is_dir()]

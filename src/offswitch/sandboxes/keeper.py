@@ -135,12 +135,13 @@ class Keeper:
         processors.
         """
         group = self._cgroups.open()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ends: tuple[socket.socket, ...] = ()
         keeper = os.getpid()
         try:
+            ends = ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             pid = os.fork()
         except OSError:
-            for end in (ours, theirs):
+            for end in ends:
                 end.close()
             if group is not None:
                 group.remove()
