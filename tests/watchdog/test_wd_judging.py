@@ -50,8 +50,8 @@ def test_a_harmless_call_has_no_finding() -> None:
 
 
 def test_paths_are_those_of_the_agent() -> None:
-    judge = Judge(Rules(files=("stop.sh", "~/lease")), cwd="/srv/work", home="/home/me")
-    assert judge.judge(forms.claude("rm /srv/work/stop.sh")).findings
+    judge = Judge(Rules(files=("stop.sh", "~/lease")), cwd="/srv/agent", home="/home/me")
+    assert judge.judge(forms.claude("rm /srv/agent/stop.sh")).findings
     assert judge.judge(forms.claude("rm ~/lease")).findings
     assert judge.judge(forms.call("Write", {"file_path": "/home/me/lease", "content": ""})).findings
     assert not judge.judge(forms.claude("rm /workspace/stop.sh")).findings

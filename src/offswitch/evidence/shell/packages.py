@@ -21,7 +21,7 @@ def npm(call: Call) -> "Status":
     words = options.operands
     shell.emit("execute", call.name, content=" ".join(call.args) or None)
     if words[:1] == ["publish"] and "--dry-run" not in call.args:
-        shell.emit("copy", options.value("registry") or "https://registry.npmjs.org", source=shell.cwd)
+        shell.emit("copy", options.value("registry") or "npm://registry", source=shell.cwd)
     place = options.value("C", "prefix", "dir", "cwd") or "."
     named = words[1:2] if words[:1] in (["run"], ["run-script"]) else words[:1]
     if named and (words[0] not in named or named[0] in _ALONE or call.name != "npm"):

@@ -110,7 +110,7 @@ def registry(call: Call) -> "Status":
     """``twine upload FILES``."""
     words = [word for word in call.args if not word.startswith("-")]
     if words[:1] == ["upload"]:
-        _each(call, _values(call.args).get("repository-url") or "https://upload.pypi.org", words[1:])
+        _each(call, _values(call.args).get("repository-url") or "pypi://upload", words[1:])
     return _done(call)
 
 
@@ -151,7 +151,7 @@ def publish(call: Call) -> "Status":
     """Tools of languages that publish packages."""
     words = [word for word in call.args if not word.startswith("-")]
     if words[:1] in (["publish"], ["push"]) and "--dry-run" not in call.args:
-        call.shell.emit("copy", f"{call.name}://", source=call.shell.cwd)
+        call.shell.emit("copy", f"{call.name}://registry", source=call.shell.cwd)
     return _done(call)
 
 
