@@ -647,7 +647,9 @@ def test_an_agent_is_typed_what_its_policy_says_before_it_is_cut(
 
 @needs_bubblewrap
 def test_the_lease_ends_the_agent_and_renewing_puts_that_off(desk: Desk) -> None:
-    process = desk.start("run", "--lease", "2s", "--", "sleep", "60")
+    place = desk.work / "short"
+    place.mkdir()
+    process = desk.start("run", "--lease", "2s", "--workspace", place, "--", "sleep", "60")
     _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 124
     assert b"lease" in err
