@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+from offswitch.sandboxes.plain import signal
+
 __all__ = ["main"]
 
 
@@ -12,14 +14,29 @@ def main() -> None:
 
     The commands of `enforce` go past Typer, whose import alone takes longer than to stop an agent.
     """
+    try:
+        _main()
+    except KeyboardInterrupt:
+        # As all is still being loaded: later each command has its own answer to this.
+        os.write(2, b"offswitch: interrupted\n")
+        sys.exit(130)
+
+
+def _main() -> None:
     _open_standard_streams()
+    # Ignored, as a caller may have left it, it would take the ends of our children from us.
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     begun = None
     if sys.argv[1:2] == ["run"]:
         gc.disable()  # until everything is loaded: there is no garbage as yet, and to look for it takes milliseconds
         from offswitch.enforce import beginning
 
         # Its process begins while everything else is loaded and the plan is made; without a plan it ends.
-        begun = beginning.Begun()
+        try:  # noqa: SIM105 - what suppresses is loaded beside it, too
+            begun = beginning.Begun()
+        except OSError:
+            pass  # it is tried again with the plan, and said then
     from offswitch.cli import enforce
 
     if len(sys.argv) > 1 and sys.argv[1] in enforce.COMMANDS:

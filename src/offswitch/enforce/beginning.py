@@ -8,9 +8,14 @@ import os
 import sys
 from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
+from offswitch.sandboxes.plain import signal
+
 
 class Begun:
     """A supervisor that waits for its plan (see ``launching.launch``).
+
+    Raises:
+        OSError: There is no file or no process left for it, or no Python can be started.
 
     Attributes:
         line: Open file, a socket to it; closed, it ends.
@@ -31,6 +36,8 @@ class Begun:
                     for target, file in enumerate((theirs.fileno(), null, null))
                 ],
                 setsid=True,
+                # Where its caller ignores this one, children would be reaped by nobody's wait.
+                setsigdef=[signal.SIGCHLD],
             )
         finally:
             os.close(null)

@@ -106,9 +106,14 @@ def launch(
         **(_SYSTEM if plan["sandbox"] == "bubblewrap" else {}), **plan["environment"],
     }  # fmt: skip
     _reap()
-    begun = begun or Begun()
+    try:
+        stream, scribe = wire.pair() if tether else (None, None)
+        begun = begun or Begun()
+    except OSError as error:
+        if begun is not None:
+            _end(socket.socket(fileno=begun.line), begun)
+        raise NotStarted(f"its supervisor cannot be started: {error}") from None
     line = socket.socket(fileno=begun.line)
-    stream, scribe = wire.pair() if tether else (None, None)
     try:
         make(places.logs(plan["name"]))
         errors = os.open(
