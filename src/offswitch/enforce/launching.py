@@ -118,9 +118,11 @@ def launch(
         make(places.logs(plan["name"]))
         errors = os.open(
             places.logs(plan["name"]) + "/errors",
-            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+            # Not emptied: an agent of this name may run, and be why this start is about to be refused.
+            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
             0o600,
         )
+        earlier = os.fstat(errors).st_size
     except (OSError, Unusable) as error:
         _end(line, begun)
         raise NotStarted(f"the state cannot be written: {error}") from None
@@ -150,7 +152,7 @@ def launch(
             scribe.close()
     if not data:
         _end(line, begun)
-        raise NotStarted(_last_line(places, plan["name"]))
+        raise NotStarted(_last_line(places, plan["name"], earlier))
     answer = json.loads(data)
     if not answer["ok"]:
         _end(line, begun)
@@ -174,7 +176,8 @@ def _for_the_gateway(places: Places, plan: "dict[str, Any]", keys: "Mapping[str,
         records = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (RecordLost, OSError) as error:
         raise NotStarted(f"the record of what the model is told cannot be kept: {error}") from None
-    return [records, wire.in_memory(json.dumps(dict(keys)).encode())]
+    told = {name: value for name, value in os.environ.items() if name.startswith(("OTEL_", "SSL_CERT_"))}
+    return [records, wire.in_memory(json.dumps({"keys": dict(keys), "environment": told}).encode())]
 
 
 def _end(line: socket.socket, begun: Begun) -> None:
@@ -208,10 +211,12 @@ def _reap() -> None:
             _guards.remove(pid)
 
 
-def _last_line(places: Places, name: str) -> str:
+def _last_line(places: Places, name: str, earlier: int) -> str:
+    """What the supervisor said last, beyond what earlier ones did (bytes)."""
     try:
-        with open(places.logs(name) + "/errors", errors="replace") as errors:
-            lines = errors.read().strip().splitlines()
+        with open(places.logs(name) + "/errors", "rb") as errors:
+            errors.seek(earlier)
+            lines = errors.read().decode(errors="replace").strip().splitlines()
     except OSError:
         lines = []
     return "the supervisor was lost as it started" + (f": {lines[-1]}" if lines else "")
