@@ -1,10 +1,12 @@
 """Starts from a caller that leaves little: no files, no Python that starts, ignored signals, an impatient user."""
 
+import os
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.enforce.conftest import Ground
@@ -70,3 +72,51 @@ def test_an_interruption_while_all_is_loaded_is_one_line(
         offswitch.cli.main()
     assert ended.value.code == 130
     assert capfd.readouterr().err == "offswitch: interrupted\n"
+
+
+def test_a_refused_start_keeps_what_the_running_supervisor_has_said(ground: Ground) -> None:
+    ground.up("")
+    errors = Path(ground.places.logs("agent"), "errors")
+    errors.write_text("what it said\n")
+    with pytest.raises(launching.NotStarted, match="agent is running"):
+        ground.start("true")
+    assert errors.read_text() == "what it said\n"
+
+
+@pytest.mark.parametrize(("says", "told"), [("", "lost as it started$"), ("new", "lost as it started: new$")])
+def test_a_lost_start_tells_its_own_last_words(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, says: str, told: str
+) -> None:
+    # Ends as soon as it has its plan, with what it says in the file that came with that.
+    code = (
+        "import os, socket; line = socket.socket(fileno=0)\n"
+        "_, files, _, _ = socket.recv_fds(line, 65536, 8); os.write(files[0], %r)"
+    )
+    monkeypatch.setattr(
+        beginning, "_program", lambda: [sys.executable, "-c", code % (f"{says}\n".encode() if says else b"")]
+    )
+    folder = Path(ground.places.logs("agent"))
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "errors").write_text("what an earlier one said\n")
+    with pytest.raises(launching.NotStarted, match=told):
+        ground.start("true")
+
+
+@pytest.mark.parametrize("command", ["run", "stop"])
+def test_a_current_folder_that_is_gone_is_told_in_one_line(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    arguments = ["run", "--", "true"] if command == "run" else ["stop", "--key", "key", "nobody"]
+    code = f"import os; os.rmdir({str(gone)!r}); import sys; sys.argv[1:] = {arguments!r}; {PROGRAM}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=gone,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert done.stderr.startswith("offswitch: the current folder is gone"), done
+    assert "change to one that can" in done.stderr

@@ -73,8 +73,8 @@ def main(arguments: "Sequence[str]", begun: "Begun | None" = None) -> "NoReturn"
         code = 0
     except OSError as error:
         code = USAGE
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"{where}{error.strerror or error}")
+        what = error.strerror or str(error)
+        say(f"{error.filename}: {what}" if error.filename else _without_a_folder() or what)
     with suppress(OSError):
         sys.stderr.flush()
     # Taking the interpreter down in order costs more than most of these commands, and there is nothing left to do.
@@ -116,6 +116,15 @@ def _run(command: str, arguments: list[str], begun: "Begun | None") -> int:
     from offswitch.cli import ordering
 
     return int(getattr(ordering, command)(arguments))
+
+
+def _without_a_folder() -> str:
+    """What to do where the current folder is what is missing: that error names nothing."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        return f"the current folder is gone or cannot be reached ({error.strerror}): change to one that can"
+    return ""
 
 
 def print_no_more() -> None:
