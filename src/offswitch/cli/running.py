@@ -58,6 +58,7 @@ def run(arguments: list[str], begun: "Begun | None" = None) -> int:
             detached=asked.detach,
             apis=asked.model_api,
             decide_within=asked.decide_within,
+            pin=asked.pin,
         )
     except (planning.Refused, latch.Refused, ordering.Unsigned) as error:
         raise Stop(NOT_STARTED, str(error)) from None
@@ -151,6 +152,7 @@ def _read(arguments: list[str]) -> "tuple[Namespace, list[str]]":
         "NAME=URL. Its key is the one in your environment. May be repeated.",
     )
     add("--decide-within", metavar="TIME", type=duration, help="What a judgement may take (50ms).")
+    add("--pin", metavar="FILE", help="What its model may be told (see offswitch instructions --pin-out).")
     add("--detach", action="store_true", help="Run on when this terminal is closed.")
     parser.add_state()
     at = arguments.index("--") if "--" in arguments else len(arguments)

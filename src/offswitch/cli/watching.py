@@ -44,7 +44,7 @@ def watch(arguments: list[str]) -> int:
     parser.add_json()
     parser.add_state()
     asked = parser.parse_args(arguments)
-    stated = _rules(asked.policy, asked.decide_within)
+    stated = _rules(asked.policy, asked.decide_within, asked.pin)
     if asked.replay is not None:
         return _replay(asked.replay, stated, asked.as_json)
     if not asked.upstream:
@@ -74,6 +74,9 @@ def _serve(
 ) -> int:
     from offswitch.enforce.watchdog import alone
     from offswitch.enforce.watchdog.decider import Unjudged
+    from offswitch.enforce.watchdog.instructions import RecordLost
+    from offswitch.enforce.watchdog.pins import PinsError
+    from offswitch.enforce.watchdog.telemetry import TelemetryError
 
     if asked.records is not None:
         os.makedirs(asked.records, mode=0o700, exist_ok=True)
@@ -89,6 +92,8 @@ def _serve(
         tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line))))
     except Unjudged as error:
         raise Stop(USAGE, f"the judge could not begin: {error}") from None
+    except (PinsError, RecordLost, TelemetryError) as error:
+        raise Stop(USAGE, str(error)) from None
     return FINDING if tripped else 0
 
 
@@ -110,7 +115,7 @@ def _listen(text: str) -> socket.socket:
     return listener
 
 
-def _rules(path: str | None, within: float | None) -> Rules:
+def _rules(path: str | None, within: float | None, pin: str | None) -> Rules:
     try:
         stated = policy.load(path) if path is not None else policy.default()
     except policy.PolicyError as error:
@@ -118,6 +123,8 @@ def _rules(path: str | None, within: float | None) -> Rules:
     plain = stated["watch"] or rules.default()
     if within is not None:
         plain = {**plain, "decide_within": within}
+    if pin is not None:
+        plain = {**plain, "instructions": {**plain["instructions"], "pin": pin}}
     return Rules.of(plain)
 
 

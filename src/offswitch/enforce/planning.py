@@ -61,6 +61,7 @@ def plan(
     detached: bool = False,
     apis: Sequence[str] = (),
     decide_within: float | None = None,
+    pin: str | None = None,
 ) -> "dict[str, Any]":
     """The plan of a run.
 
@@ -83,6 +84,7 @@ def plan(
         detached: Whether it runs on when the client ends.
         apis: Model APIs that the agent reaches through a gateway: ``NAME=URL`` (see ``watchdog.apis.parse``).
         decide_within: Seconds that a judgement of a tool call may take. None for the policy's, or 0.05.
+        pin: File with what the model may be told. None for the policy's, or anything.
 
     Raises:
         Refused: The workspace, a folder, a limit or the command will not do.
@@ -127,7 +129,7 @@ def plan(
         "interrupt": rules.get("interrupt", ""),
         "detached": detached,
         "policy": None if policy is None else dict(policy),
-        **_watched(rules.get("watch"), apis, decide_within),
+        **_watched(rules.get("watch"), apis, decide_within, pin),
     }
     # Another root file system has programs of its own, which cannot be looked up here.
     shared_root = sandbox == "bubblewrap"
@@ -272,11 +274,15 @@ def _proxied(sandbox: str) -> dict[str, str]:
     return {**dict.fromkeys(names, address), "NO_PROXY": "", "no_proxy": "", "NODE_USE_ENV_PROXY": "1"}
 
 
-def _watched(rules: "dict[str, Any] | None", stated: Sequence[str], within: float | None) -> "dict[str, Any]":
+def _watched(
+    rules: "dict[str, Any] | None", stated: Sequence[str], within: float | None, pin: str | None
+) -> "dict[str, Any]":
     """What is watched: the model's calls, where an API is named, and the kill path's files, where rules name any."""
     if rules is None and not stated:
-        if within is not None:
-            raise Refused("--decide-within goes with --model-api: there is nothing to judge without one")
+        if within is not None or pin is not None:
+            raise Refused(
+                "--decide-within and --pin go with --model-api: without one nothing is judged or recorded"
+            )
         return {"apis": [], "gateway": None, "watch": None, "kill_path": []}
     # Here, for few agents are watched, and a start is to be quick.
     from offswitch.enforce.watchdog import apis
@@ -291,6 +297,9 @@ def _watched(rules: "dict[str, Any] | None", stated: Sequence[str], within: floa
     watch = dict(rules or default())
     if within is not None:
         watch["decide_within"] = within
+    told = watch["instructions"]
+    if pin is not None or told["pin"]:
+        watch["instructions"] = {**told, "pin": os.path.abspath(pin or told["pin"])}
     return {
         "apis": [(api.name, api.url) for api in given],
         "gateway": GATEWAY if given else None,

@@ -76,7 +76,8 @@ class Watched:
             pid = os.posix_spawn(sys.executable, command, {}, file_actions=dup)
         self.gateway = os.pidfd_open(pid)
         plan = self._plan
-        wire.send(ours, ("begin", os.getpid(), plan["apis"], plan["watch"]), [records, keys])
+        who = (plan["name"], plan["run"])
+        wire.send(ours, ("begin", os.getpid(), who, plan["apis"], plan["watch"]), [records, keys])
         self.lines["gateway"] = ours
         return pid
 

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from offswitch.enforce.supervisor.loop import TICK
-from offswitch.enforce.watchdog import tripping
+from offswitch.enforce.watchdog import telemetry, tripping
 from offswitch.enforce.watchdog.apis import Api
 from offswitch.enforce.watchdog.decider import Decider, Judges
 from offswitch.enforce.watchdog.gateway import Gateway
+from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
 from offswitch.enforce.watchdog.serving import Door
 from offswitch.enforce.watchdog.watching import Watching
@@ -52,7 +53,7 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
 
     Raises:
         Unjudged: No judge could be begun.
-        OSError: The records cannot be written.
+        PinsError, RecordLost, TelemetryError, OSError: What was asked for cannot be read, written or exported.
     """
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
@@ -71,7 +72,10 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
     def note(event: str, facts: dict[str, object]) -> None:
         tell(" ".join([event, *(f"{name}={value}" for name, value in facts.items())]))
 
-    watching = Watching(settings.rules, settings.records, trip, note)
+    rules = settings.rules
+    pins = Pins.load(rules.pin) if rules.pin else None
+    exported = telemetry.begin(agent="watch", run="", texts=not rules.private)
+    watching = Watching(rules, settings.records, trip, note, pins=pins, telemetry=exported)
     judges = Judges(settings.rules.plain())
     try:
         decider = Decider(judges, settings.rules.decide_within)
@@ -90,6 +94,8 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
         for doing in tripped:
             doing.cancel()
         decider.close()
+        if exported is not None:
+            exported.close()
     finally:
         judges.close()
     return bool(tripped)

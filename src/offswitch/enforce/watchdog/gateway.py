@@ -10,6 +10,7 @@ import asyncio
 import fnmatch
 import json
 import ssl
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -125,7 +126,9 @@ class Exchange:
         usage: Tokens, where the answer says so.
         program: What the client calls itself.
         hosted: The offered tools that the provider executes.
+        asked: What was asked, once it is understood.
         began: Seconds by the loop's clock.
+        at: When it came, ns since 1970.
     """
 
     number: int
@@ -138,7 +141,9 @@ class Exchange:
     usage: Usage | None = None
     program: str = ""
     hosted: tuple[str, ...] = ()
+    asked: Asked | None = None
     began: float = 0.0
+    at: int = field(default_factory=time.time_ns)
 
 
 Judges = Callable[[Call, float], Awaitable[Judgement]]

@@ -21,9 +21,12 @@ from typing import Any
 import aiohttp
 
 from offswitch.enforce.supervisor.loop import TICK
+from offswitch.enforce.watchdog import telemetry
 from offswitch.enforce.watchdog.apis import Api
 from offswitch.enforce.watchdog.decider import Decider, Judges, Unjudged
 from offswitch.enforce.watchdog.gateway import Gateway
+from offswitch.enforce.watchdog.instructions import RecordLost
+from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
 from offswitch.enforce.watchdog.serving import Door
 from offswitch.enforce.watchdog.watching import Watching
@@ -82,7 +85,7 @@ def main() -> None:
     message = wire.receive(line)
     if message is None:
         return
-    (_, supervisor, stated, plain), (folder, keys) = message
+    (_, supervisor, (name, run), stated, plain), (folder, keys) = message
     kernel.die_with(supervisor)
     kernel.rename("gateway")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -90,12 +93,16 @@ def main() -> None:
     try:
         apis = tuple(Api(name, url) for name, url in stated)
         with os.fdopen(keys, "rb") as file:
-            secrets: dict[str, str] = json.loads(file.read())
+            given = json.loads(file.read())
         rules = Rules.of(plain)
         user, claim = identity.claim() if identity.needed() else (None, None)
         judges = Judges(plain, user)
         tls = ssl.create_default_context()
         _load()
+        pins = Pins.load(rules.pin) if rules.pin else None
+        # The SDK reads its own variables from the process's.
+        os.environ.update(given["environment"])
+        exported = telemetry.begin(agent=name, run=run, texts=not rules.private)
         if user is not None:
             os.fchown(folder, user, user)
             os.setgroups([])
@@ -109,11 +116,13 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         supervised = Supervised(line)
-        watching = Watching(rules, f"/proc/self/fd/{folder}", supervised.trip, supervised.note)
-    except (OSError, ValueError, ImportError) as error:
+        watching = Watching(
+            rules, f"/proc/self/fd/{folder}", supervised.trip, supervised.note, pins=pins, telemetry=exported
+        )
+    except (OSError, ValueError, ImportError, RecordLost, telemetry.TelemetryError) as error:
         wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
         return
-    asyncio.run(_serve(line, supervised, watching, apis, secrets, rules, judges, tls))
+    asyncio.run(_serve(line, supervised, watching, apis, given["keys"], rules, judges, tls))
     del claim
 
 

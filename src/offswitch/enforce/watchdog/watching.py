@@ -11,7 +11,9 @@ from offswitch.enforce.watchdog.calls import Asked, Finding
 from offswitch.enforce.watchdog.gateway import Exchange
 from offswitch.enforce.watchdog.instructions import Record, RecordLost
 from offswitch.enforce.watchdog.machine import NEVER, Machine
+from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
+from offswitch.enforce.watchdog.telemetry import ModelCall, Telemetry
 from offswitch.enforce.watchdog.traffic import Traffic
 
 Trip = Callable[[str, str], None]
@@ -28,12 +30,23 @@ class Watching:
         folder: Where the records go, None for none.
         trip: See `Trip`.
         note: See `Note`.
+        pins: What the model may be told, None for anything.
+        telemetry: Where each call is exported to, None for nowhere.
 
     Raises:
         OSError, RecordLost: The records cannot be written.
     """
 
-    def __init__(self, rules: Rules, folder: str | None, trip: Trip, note: Note) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        folder: str | None,
+        trip: Trip,
+        note: Note,
+        *,
+        pins: Pins | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._rules = rules
         self._trip, self._note = trip, note
         self._why = ("", "")
@@ -41,6 +54,8 @@ class Watching:
         self._began = time.monotonic()
         self._record = None if folder is None else Record(folder, private=rules.private)
         self._traffic = None if folder is None else Traffic(folder, private=rules.private)
+        self._pins, self._unpinned = pins, set[tuple[str, str]]()
+        self._telemetry = telemetry
         self._number = 0
         self._free = asyncio.Event()
         self._free.set()
@@ -122,26 +137,44 @@ class Watching:
 
     def asked(self, exchange: Exchange, asked: Asked) -> list[Finding]:
         """A request that is about to be sent upstream; what is found in it."""
+        exchange.asked = asked
         exchange.hosted = tuple(tool.name for tool in asked.tools if tool.hosted)
-        if self._record is None:
-            return []
-        try:
-            self._record.add(
-                asked,
-                call_id=str(exchange.number),
-                at_ms=time.time_ns() // 1_000_000,
-                program=exchange.program or None,
-                endpoint=f"{exchange.api} {exchange.endpoint}",
-            )
-        except RecordLost as error:
-            return [self._lost(str(error))]
-        return []
+        found = []
+        if self._record is not None:
+            try:
+                self._record.add(
+                    asked,
+                    call_id=str(exchange.number),
+                    at_ms=time.time_ns() // 1_000_000,
+                    program=exchange.program or None,
+                    endpoint=f"{exchange.api} {exchange.endpoint}",
+                )
+            except RecordLost as error:
+                found.append(self._lost(str(error)))
+        for one in self._pins.check(asked) if self._pins is not None else ():
+            # Each is an event once, and not at every call that repeats it; where it is denied it stays so.
+            if self._rules.mode == "deny" or (one.what, one.digest) not in self._unpinned:
+                self._unpinned.add((one.what, one.digest))
+                why = f"the model is told what is not pinned ({one.what} {one.digest[:12]}): {one.says}"
+                found.append(Finding("pins", self._rules.mode, why))
+        return found
 
     def answered(self, exchange: Exchange) -> list[Finding]:
         """An exchange that is over; what is found in it."""
         if not exchange.dialect or not exchange.status:
             return []
         found = []
+        if self._telemetry is not None and exchange.asked is not None:
+            self._telemetry.called(
+                ModelCall(
+                    exchange.asked,
+                    exchange.api,
+                    exchange.at,
+                    time.time_ns(),
+                    exchange.usage,
+                    error=str(exchange.status) if exchange.status >= 400 else "",
+                )
+            )
         if self._traffic is not None:
             try:
                 self._traffic.add(exchange, asyncio.get_running_loop().time() - exchange.began)
