@@ -73,7 +73,9 @@ class Supervisor:
                     self.answered += 1
 
     def close(self) -> None:
-        """Listen no more, and be gone."""
+        """Listen no more, and be gone; all that was to be answered is."""
+        if self._listener.fileno() < 0:
+            return
         (self.folder / "control").unlink(missing_ok=True)
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -135,6 +137,7 @@ def test_the_wait_for_the_others_goes_on_whoever_reads_the_output(
     listen("first", lambda _: DEAD)
     last = listen("last", lambda _: ALIVE, after=1.0)
     assert stop(tmp_path, "--all", stdout=nowhere).code == 3
+    last.close()
     assert last.answered == 1
 
 
