@@ -1,8 +1,10 @@
 """Blocks of text that an agent executes."""
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offswitch.enforce.watchdog.calls import Unreadable
 from offswitch.enforce.watchdog.protocols.fences import Scanner, blocks, cut
 
 BASH = (("```bash", "```"),)
@@ -34,6 +36,11 @@ def test_a_closing_in_the_middle_of_a_line_is_another_reading() -> None:
     assert inner("```bash\nls\n  ```") == [["\nls\n  "]]
 
 
+def test_a_block_with_too_many_readings_is_refused() -> None:
+    with pytest.raises(Unreadable, match="too many places"):
+        blocks(BASH, "```bash\necho" + " ```" * 17)
+
+
 def test_what_closes_may_open() -> None:
     assert inner("```bash\nls\n```bash\nrm x\n```") == [["\nls\n"], ["\nrm x\n"]]
     assert inner("```\nls\n``` and ```\nrm x\n```", (("```", "```"),))[0] == ["\nls\n"]
@@ -62,8 +69,11 @@ def test_denied_blocks_are_cut_wherever_they_are_cut_apart() -> None:
     assert cut(text, 0, found) == "a NO b NO c"
 
 
+@settings(deadline=None)
 @given(
-    st.lists(st.sampled_from(["`", "``", "```", "```bash", "\n", " ", "x", "</run>", "<run>", "<run-as", ">"])),
+    st.lists(
+        st.sampled_from(["`", "``", "```", "```bash", "\n", " ", "x", "</run>", "<run>", "<run-as", ">"])
+    ),
     st.sampled_from([BASH, TAGS, BASH + TAGS, (("```", "```"),)]),
 )
 def test_pieces_make_no_difference(parts: list[str], fences: tuple[tuple[str, str], ...]) -> None:

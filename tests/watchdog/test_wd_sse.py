@@ -1,7 +1,7 @@
 """Server-sent events, as the WHATWG HTML standard reads them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_helpers import pieces
 
@@ -87,6 +87,7 @@ def test_an_event_has_a_largest_size() -> None:
             read(data, [50, 120], largest=100)
 
 
+@settings(deadline=None)
 @given(
     data=st.lists(
         st.sampled_from([b"\r", b"\n", b"\r\n", b"data: x", b"data", b":c", b"event: e", b"id", b"\xef\xbb\xbf"])

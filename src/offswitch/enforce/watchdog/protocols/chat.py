@@ -115,6 +115,7 @@ class _Piece:
     def fill(self, payload: dict[str, Any], named: str) -> None:
         """Add a piece of its name and arguments."""
         _PAYLOAD.check(payload)
+        strict.refuse(payload, "arguments")
         other = "arguments" if named == "input" else "input"
         if payload.get(other):
             raise Unreadable(f"a tool call has {other} beside its {named}")

@@ -56,6 +56,8 @@ _PARTS = frozenset(
         *("input_image", "input_file", "encrypted_content"),
     }
 )
+# What the model asks for.
+_ASKED = ("arguments", "action", "actions", "operation", "input")
 # What the provider adds to what the model asked for.
 _NOT_ASKED = frozenset(
     {"id", "call_id", "type", "status", "result", "results", "output", "outputs", "fingerprint", "created_by"}
@@ -73,16 +75,19 @@ def kind(item: Any) -> str:
         raise Unreadable("an item of the output has no type")
     ITEM.check(item)
     name: str = item["type"]
+    strict.refuse(item, "type", "tools", *(_ASKED if name in _KINDS else ("content",)))
     if name in _KINDS or name in _RESULTS:
         return name
     if name not in _PASSING:
         raise Unreadable(f"an item of the type {name[:60]!r} is not known")
-    for field in ("arguments", "action", "actions", "operation", "input"):
+    for field in _ASKED:
         if item.get(field):
             raise Unreadable(f"an item of the type {name} has {field}")
     if name == "message":
         for one in parts(item):
             part(one)
+    else:
+        strict.refuse({"content": item.get("content")})
     return name
 
 

@@ -144,6 +144,7 @@ def _checked(block: Any) -> str:
     """The type of a content block, if it is one that is known."""
     kind = _kind(block, "a content block")
     _BLOCK.check(block)
+    strict.refuse(block, "type", "tools", *(("input",) if kind in _CALLS else ()))
     if kind in _CALLS or kind in _RESULTS:
         return kind
     if kind not in _PASSING:
@@ -245,6 +246,7 @@ class Reader(StreamReader):
                 f"an event is named {event.name[:40]!r}, and its data has the type {kind[:40]!r}"
             )
         _EVENT.check(body)
+        strict.refuse(body, "type", "content_block", "delta", "message")
         if kind == "ping":
             if len(body) > 1:
                 raise Unreadable("a ping holds something")
@@ -314,6 +316,7 @@ class Reader(StreamReader):
         kind = _kind(delta, "a piece of a content block")
         assert isinstance(delta, dict)
         _DELTA.check(delta)
+        strict.refuse(delta, "type", "partial_json")
         if kind == "input_json_delta":
             piece = delta.get("partial_json")
             if block.kind not in _CALLS or not isinstance(piece, str):

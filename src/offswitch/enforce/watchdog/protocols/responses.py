@@ -251,6 +251,7 @@ def _response(response: Any) -> dict[str, Any]:
     if not isinstance(response, dict):
         raise Unreadable("a response is not an object")
     _RESPONSE.check(response)
+    strict.refuse(response, "output", "tools", "tool_choice")
     output = response.get("output")
     if output is not None and not isinstance(output, list):
         raise Unreadable("the output of a response is not a list")
@@ -333,6 +334,7 @@ class Reader(StreamReader):
         if self.over:
             raise Unreadable("the stream goes on after its end")
         _EVENT.check(body)
+        strict.refuse(body, "type", "response", "item", "part")
         if kind == "response.output_text.delta":
             return self._text(held, body)
         if kind == "response.output_item.added":
@@ -373,7 +375,7 @@ class Reader(StreamReader):
         for name in ("response", "item", "output", "arguments", "input"):
             if body.get(name):
                 raise Unreadable(f"an event of the type {body['type'][:60]} has {name}")
-        strict.refuse(body, "type")
+        strict.refuse(body, "type")  # In any of its members.
 
     def _item(self, body: dict[str, Any]) -> _Item:
         index = body.get("output_index")
@@ -647,8 +649,6 @@ class Whole(WholeAnswer):
         response = _response(self.body)
         self.usage = _usage(response)
         self._decisions = _Decisions(fences)
-        if response.get("output") is None:
-            strict.refuse(response, "tools", "tool_choice")
         for item in response.get("output") or []:
             self.entries += self._decisions.new(item)
 
