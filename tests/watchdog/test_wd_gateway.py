@@ -1,7 +1,9 @@
 """The gateway: no tool call passes unjudged, whatever agent, upstream or judge do; what is harmless passes."""
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import json
 import zlib
 from typing import Any
@@ -227,6 +229,34 @@ async def test_a_protocol_upgrade_is_denied(header: str) -> None:
         got = await ground.post(ASK, headers=header)
     assert got.startswith(b"HTTP/1.1 403")
     assert not ground.seen
+
+
+async def test_a_websocket_that_the_policy_lets_through_is_carried() -> None:
+    from aiohttp import ClientSession, WSServerHandshakeError
+
+    async def talk(reader: Any, writer: asyncio.StreamWriter) -> None:
+        head = await reader.request()
+        [key] = [
+            line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+        ]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        writer.write(
+            b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
+            % accept
+        )
+        writer.write(b"\x81\x05hello")
+        await writer.drain()
+        await reader.read(100)
+
+    async with gate(talk, upgrades=True, keys={"openai": "sk-real"}) as ground, ClientSession() as session:
+        async with session.ws_connect(f"http://127.0.0.1:{ground.port}/openai/realtime") as line:
+            assert (await line.receive(10)).data == "hello"
+        assert b"authorization: bearer sk-real" in ground.seen[0].lower()
+        assert ("unjudged tunnel", {"endpoint": "GET /realtime"}) in ground.notes
+    async with gate(talk) as ground, ClientSession() as session:
+        with pytest.raises(WSServerHandshakeError):
+            await session.ws_connect(f"http://127.0.0.1:{ground.port}/openai/realtime")
+        assert not ground.seen
 
 
 async def test_a_provider_executed_tool_is_denied_unless_the_policy_names_it() -> None:

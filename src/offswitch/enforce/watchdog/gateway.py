@@ -219,6 +219,8 @@ class Gateway:
             api, path = self._find(request)
             exchange.api = api.name
             exchange.endpoint = f"{request.method} {path}"
+            if request.headers.get("Upgrade"):
+                return await self._tunnel(request, api, path)
             dialect = protocols.find(request.method, path)
             if dialect is None:
                 return await self._relay(request, api, path, exchange)
@@ -246,8 +248,8 @@ class Gateway:
 
     def _find(self, request: web.BaseRequest) -> tuple[Api, str]:
         """The API that a request is for, and the path below its base."""
-        if request.headers.get("Upgrade") or request.method == "CONNECT":
-            raise Refused(403, "offswitch passes no protocol upgrade on")
+        if request.method == "CONNECT":
+            raise Refused(403, "offswitch is no proxy: ask it for an API")
         # As it came: what is decoded once too often leads elsewhere.
         raw = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
         path = raw.partition("?")[0].partition("#")[0]
@@ -287,6 +289,35 @@ class Gateway:
                 await self._write(answer, data)
             await answer.write_eof()
             return answer
+
+    async def _tunnel(self, request: web.BaseRequest, api: Api, path: str) -> web.StreamResponse:
+        """A protocol upgrade that the rules let through: a WebSocket, of which nothing is judged."""
+        if not self._rules.upgrades or request.headers["Upgrade"].lower() != "websocket":
+            raise Refused(
+                403, "offswitch passes no protocol upgrade on; the policy can let WebSockets through"
+            )
+        await self._forwards()
+        self._keeper.note("unjudged tunnel", endpoint=f"{request.method} {path}"[:200])
+        assert self._session is not None
+        url = yarl.URL(api.url + path, encoded=True).with_scheme(
+            api.url.partition(":")[0].replace("http", "ws")
+        )
+        try:
+            async with self._session.ws_connect(
+                url, headers=self._headers(request, api), max_msg_size=LARGEST
+            ) as up:
+                down = web.WebSocketResponse(max_msg_size=LARGEST)
+                await down.prepare(request)
+                both = [asyncio.create_task(_carry(up, down)), asyncio.create_task(_carry(down, up))]
+                try:
+                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for one in both:
+                        one.cancel()
+                await down.close()
+                return down
+        except (aiohttp.ClientError, OSError) as error:
+            raise Refused(502, f"{api.name} cannot be asked: {_line(error)}") from None
 
     async def _exchange(
         self, request: web.BaseRequest, api: Api, path: str, dialect: protocols.Dialect, exchange: Exchange
@@ -486,12 +517,19 @@ class Gateway:
 
     def _upstream(self, request: web.BaseRequest, api: Api, path: str, body: bytes) -> "_Upstream":
         assert self._session is not None
+        query = request.raw_path.partition("?")[2] if request.raw_path.startswith("/") else ""
+        url = api.url + path + (f"?{query}" if query else "")
+        headers = self._headers(request, api)
+        headers["Accept-Encoding"] = "identity"
+        return _Upstream(self._session, api.name, request.method, url, headers, body)
+
+    def _headers(self, request: web.BaseRequest, api: Api) -> CIMultiDict[str]:
+        """What is sent on of a request's head, with the operator's key for the agent's."""
         headers: CIMultiDict[str] = CIMultiDict()
         named = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
         for name, value in request.headers.items():
             if name.lower() not in _NOT_SENT and name.lower() not in named:
                 headers.add(name, value)
-        headers["Accept-Encoding"] = "identity"
         key = self._keys.get(api.name)
         if key is not None:
             # Every request of Anthropic's API names its version.
@@ -499,9 +537,7 @@ class Gateway:
                 headers["x-api-key"] = key
             else:
                 headers["Authorization"] = f"Bearer {key}"
-        query = request.raw_path.partition("?")[2] if request.raw_path.startswith("/") else ""
-        url = api.url + path + (f"?{query}" if query else "")
-        return _Upstream(self._session, api.name, request.method, url, headers, body)
+        return headers
 
     async def _write(self, answer: web.StreamResponse, data: bytes) -> None:
         if not data:
@@ -580,6 +616,15 @@ class _Upstream:
             self._got.release()
         if isinstance(error, aiohttp.ClientError | TimeoutError):
             raise Refused(502, f"the answer of {self._name} broke off: {_line(error)}") from None
+
+
+async def _carry(source: Any, target: Any) -> None:
+    """Carry the messages of one side of a WebSocket to the other."""
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await target.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            await target.send_bytes(message.data)
 
 
 async def _bounded(got: aiohttp.ClientResponse) -> bytes:
