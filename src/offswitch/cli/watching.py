@@ -38,6 +38,7 @@ def watch(arguments: list[str]) -> int:
         "--decide-within", metavar="TIME", type=duration, help="What a judgement may take (50ms)."
     )
     parser.add_argument("--records", metavar="DIR", help="Folder for the traffic and the instructions.")
+    parser.add_argument("--pin", metavar="FILE", help="What the model may be told.")
     parser.add_argument(
         "--replay", metavar="LOG", help="Say what the policy would have done with this record."
     )
