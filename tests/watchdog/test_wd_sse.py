@@ -90,7 +90,9 @@ def test_an_event_has_a_largest_size() -> None:
 @settings(deadline=None)
 @given(
     data=st.lists(
-        st.sampled_from([b"\r", b"\n", b"\r\n", b"data: x", b"data", b":c", b"event: e", b"id", b"\xef\xbb\xbf"])
+        st.sampled_from(
+            [b"\r", b"\n", b"\r\n", b"data: x", b"data", b":c", b"event: e", b"id", b"\xef\xbb\xbf"]
+        )
     ).map(b"".join),
     cuts=st.lists(st.integers(0, 100)),
 )
