@@ -123,7 +123,7 @@ async def ask(session: aiohttp.ClientSession, url: str, kind: str) -> tuple[floa
     """One request: seconds to the first byte of the body, and to the last."""
     body = {"model": "bench", "messages": [{"role": "user", "content": "go"}], "user": kind,
             "stream": kind not in ("plain", "call"),
-            "tools": [{"type": "function", "function": {"name": "bash", "parameters": {"type": "object"}}}]}  # fmt: skip
+            "tools": [{"type": "function", "function": {"name": "bash", "parameters": {}}}]}  # fmt: skip
     start = time.perf_counter()
     async with session.post(url, json=body, headers={"X-Kind": kind, "Authorization": "Bearer x"}) as answer:
         answer.raise_for_status()
