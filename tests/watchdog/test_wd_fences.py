@@ -72,7 +72,8 @@ def test_denied_blocks_are_cut_wherever_they_are_cut_apart() -> None:
 @settings(deadline=None)
 @given(
     st.lists(
-        st.sampled_from(["`", "``", "```", "```bash", "\n", " ", "x", "</run>", "<run>", "<run-as", ">"])
+        st.sampled_from(["`", "``", "```", "```bash", "\n", " ", "x", "</run>", "<run>", "<run-as", ">"]),
+        max_size=16,
     ),
     st.sampled_from([BASH, TAGS, BASH + TAGS, (("```", "```"),)]),
 )

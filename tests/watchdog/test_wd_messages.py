@@ -164,7 +164,10 @@ TRAPS: list[tuple[str, bytes]] = [
     ("goes on", STOP + started(0, OPEN)),
     ("begins twice", named({"type": "message_start", "message": {}})),
     ("looks like", named({"type": "message_delta", "delta": {"content": [OPEN]}})),
+    ("not an object", named({"type": "message_delta", "delta": "x"})),
+    ("not an object", named({"type": "message_start", "message": "x"})),
     ("middle of an event", b"event: message_stop\ndata: {"),
+    ("middle of an event", b"event: message_stop\n"),
 ]
 
 
@@ -172,6 +175,18 @@ TRAPS: list[tuple[str, bytes]] = [
 def test_what_is_not_one_thing_is_refused(why: str, data: bytes) -> None:
     with pytest.raises(Unreadable, match=why):
         Read(MESSAGES, START + data)
+
+
+def test_text_that_may_be_executed_comes_in_pieces_that_are_text() -> None:
+    for events in (
+        block(0, {"type": "text", "text": "```bash\nrm /x"}),
+        block(0, TEXT, {"type": "text_delta", "text": ["```bash"]}),
+    ):
+        with pytest.raises(Unreadable, match="text"):
+            Read(MESSAGES, message(events), fences=BASH)
+    for content in ({"type": "text", "text": ["```bash"]}, {"type": "text"}):
+        with pytest.raises(Unreadable, match="holds no text"):
+            MESSAGES.whole(ASKED, json.dumps({"type": "message", "content": [content]}).encode(), BASH)
 
 
 def test_a_message_begins_empty() -> None:

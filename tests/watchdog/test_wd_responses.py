@@ -233,6 +233,22 @@ def test_the_same_block_twice_is_denied_twice() -> None:
         assert b"rm /x" not in got.out
 
 
+def test_text_that_may_be_executed_comes_in_pieces_that_are_text() -> None:
+    part = {"type": "output_text", "text": "```bash"}
+    empty = {"id": "m", "type": "message", "role": "assistant", "content": []}
+    where = {"output_index": 0, "content_index": 0}
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": empty}
+    for events in (
+        [{**begun, "item": {**empty, "content": [part]}}],
+        [begun, {"type": "response.content_part.added", **where, "part": part}],
+        [begun, {"type": "response.output_text.delta", "output_index": 0, "delta": "```bash"}],
+        [begun, {"type": "response.output_text.delta", **where, "delta": ["```bash"]}],
+        [begun, {"type": "response.output_text.done", **where, "text": ["```bash"]}],
+    ):
+        with pytest.raises(Unreadable):
+            Read(RESPONSES, b"".join(map(named, events)), fences=BASH)
+
+
 def opened(**more: Any) -> bytes:
     return named({"type": "response.output_item.added", "output_index": 0, "item": {**ITEMS[0][0], **more}})
 
