@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from protocol_helpers import (
     ASKED,
+    BASH,
     CHAT,
     DONE,
     REFUSAL,
@@ -68,6 +69,13 @@ def test_calls_that_come_in_turns() -> None:
     ) == [Call("a", "Bash", '{"x":1}'), Call("b", "Read", "{}")]
     both = {"tool_calls": [called(0, "a", "A", "{}")["tool_calls"][0], called(1, "b", "B")["tool_calls"][0]]}
     assert [one.name for one in read(chunk(both))] == ["A", "B"]
+
+
+def test_content_in_parts_is_refused_where_text_is_executed() -> None:
+    data = chunk({"content": [{"type": "text", "text": "```bash"}]}) + DONE
+    assert Read(CHAT, data).out == data
+    with pytest.raises(Unreadable, match="not a text"):
+        Read(CHAT, data, fences=BASH)
 
 
 def test_several_answers() -> None:
@@ -186,6 +194,11 @@ TRAPS: list[tuple[str, bytes]] = [
     ("is not known", b'event: other\ndata: {"choices":[]}\n\n'),
     ("not an object", b"data: 1\n\n"),
     ("not a list", plain({"choices": {"0": {}}})),
+    ("not an object", plain({"choices": ["x"]})),
+    ("not an object", chunk("x")),
+    ("not an object", chunk({"function_call": "x"})),
+    ("not a text", chunk({"content": {"text": "x"}})),
+    ("no text", chunk({}).replace(b'"finish_reason":null', b'"finish_reason":["stop"]')),
     ("no index", plain({"choices": [{"delta": {}}]})),
     ("no index", plain({"choices": [{"index": True, "delta": {}}]})),
     ("no index", plain({"choices": [{"index": 0.0, "delta": {}}]})),
@@ -349,6 +362,8 @@ def test_denied_calls_of_a_whole_answer() -> None:
         ("neither", b'{"choices":[{"index":0,"message":{"tool_calls":[{"id":"a"}]}}]}'),
         ("not a list", b'{"choices":[{"index":0,"message":{"tool_calls":{"0":{}}}}]}'),
         ("nested too deeply", b'{"choices":' + b"[" * 100_000),
+        ("nested too deeply", b'{"choices":[],"x":' + b"[" * 200 + b"]" * 200 + b"}"),
+        ("not an object", b'{"choices":[{"index":0,"message":{"function_call":"x"}}]}'),
     ],
 )
 def test_whole_answers_that_are_refused(why: str, body: bytes) -> None:

@@ -180,3 +180,9 @@ def test_a_messages_request() -> None:
 def test_requests_that_are_refused(dialect: Any, body: bytes) -> None:
     with pytest.raises(Unreadable):
         dialect.asked(body)
+
+
+def test_a_system_prompt_is_a_text_or_a_list() -> None:
+    assert MESSAGES.asked(b'{"system":"s"}').instructions == ("s",)
+    with pytest.raises(Unreadable, match="system"):
+        MESSAGES.asked(b'{"system":{"text":"s"}}')

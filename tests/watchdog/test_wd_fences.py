@@ -41,6 +41,12 @@ def test_a_block_with_too_many_readings_is_refused() -> None:
         blocks(BASH, "```bash\necho" + " ```" * 17)
 
 
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(Unreadable, match="surrogate"):
+        blocks(BASH, "```bash\necho \ud83d\n```")
+    assert blocks(BASH, "\ud83d") == []
+
+
 def test_what_closes_may_open() -> None:
     assert inner("```bash\nls\n```bash\nrm x\n```") == [["\nls\n"], ["\nrm x\n"]]
     assert inner("```\nls\n``` and ```\nrm x\n```", (("```", "```"),))[0] == ["\nls\n"]

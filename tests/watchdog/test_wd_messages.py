@@ -194,6 +194,7 @@ def test_a_message_begins_empty() -> None:
         named({"type": "message_start", "message": {"content": [OPEN]}}),
         named({"type": "message_start", "message": {"x": {"type": "tool_use"}}}),
         started(0, OPEN),
+        b"".join(block(0, OPEN)),
     ):
         with pytest.raises(Unreadable):
             Read(MESSAGES, data)
@@ -208,6 +209,7 @@ def test_a_message_begins_empty() -> None:
         ("is not known", b'{"type":"message","content":[{"type":"new"}]}'),
         ("looks like a tool call", b'{"type":"x","data":[{"type":"tool_use","name":"f"}]}'),
         ("looks like a tool call", b'{"type":{"tool_calls":true}}'),
+        ("not an object", b"[]"),
         ("nearly one", b'{"type":"message","content":[],"Content":[{"type":"tool_use"}]}'),
     ],
 )

@@ -311,6 +311,14 @@ TRAPS: list[tuple[str, bytes]] = [
     ("goes on", named({"type": "response.completed", "response": {"output": []}}) + done()),
     ("goes on", named({"type": "error", "message": "x"}) + done()),
     ("names no file", done(type="apply_patch_call", operation={"type": "create_file", "path": "a\n*** x"})),
+    ("none of the operations", done(type="apply_patch_call", operation={"type": "move_file", "path": "a"})),
+    ("no text", done(type="apply_patch_call", operation={"type": "create_file", "path": "a", "diff": [1]})),
+    ("no action", done(type="shell_call", action=["ls"])),
+    ("namespace", done(namespace=7)),
+    ("no type", done(type=7)),
+    ("not a list", done(type="message", arguments=None, content="x")),
+    ("no index", named({"type": "response.output_item.done", "item": ITEMS[0][0]})),
+    ("ended in the middle", opened(arguments="") + b"data: [DONE]\n\n" + delta("x")),
     ("an action and actions", done(type="computer_call", arguments=None, action={"x": 1}, actions=[1])),
 ]  # fmt: skip
 

@@ -83,8 +83,9 @@ def test_what_is_left_at_the_end_is_told() -> None:
 def test_an_event_has_a_largest_size() -> None:
     assert len(read(b"data: " + b"x" * 90 + b"\n\n", largest=100)) == 1
     for data in (b"data: " + b"x" * 200, b"data: " + b"x" * 200 + b"\n\n", b":" + b"x" * 200):
-        with pytest.raises(Unreadable, match=r"larger|longer"):
-            read(data, [50, 120], largest=100)
+        for cuts in ([], [50, 120]):
+            with pytest.raises(Unreadable, match=r"larger|longer"):
+                read(data, cuts, largest=100)
 
 
 @settings(deadline=None)

@@ -459,8 +459,6 @@ class Whole(WholeAnswer):
         legacy = message.get("function_call")
         entry = None
         if legacy is not None:
-            if not isinstance(legacy, dict):
-                raise Unreadable("function_call is not an object")
             entry = _whole_call({"function": legacy})
             self.entries.append(entry)
         self._legacy.append(entry)
