@@ -41,6 +41,7 @@ __all__ = [
     "doctor",
     "drill",
     "hold",
+    "instructions",
     "output",
     "policy",
     "release",

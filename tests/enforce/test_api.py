@@ -113,8 +113,9 @@ async def test_what_cannot_be_started_says_what_to_do(ground: Ground, tmp_path: 
 
 def test_every_command_has_a_function_and_all_of_it_is_exported() -> None:
     beyond = {"run": "start", "ps": "agents", "logs": "output"}
-    # An order that several have to sign travels as a file, and a terminal is a person's.
-    of_people = {"sign", "send", "attach", "serve", "watch"}
+    # An order that several have to sign travels as a file, a terminal is a person's, a gateway alone is a service, a
+    # proof is read.
+    of_people = {"sign", "send", "attach", "serve", "watch", "prove"}
     for command in set(enforce.COMMANDS) & _documented() - of_people:
         assert callable(getattr(offswitch, beyond.get(command, command))), command
     assert set(offswitch.__all__) == set(api.__all__)

@@ -33,7 +33,7 @@ COMMANDS = {
     "instructions": "Show what an agent's model was told, and when that changed.",
     "doctor": "Check what this host can hold, and how to mend what it cannot.",
     "drill": "Stage failures of the off-switch itself on this host.",
-    "prove": "Prove that the latch that the gateway runs keeps its promises.",
+    "prove": "Prove that the latch that all of it runs keeps its promises.",
 }
 """Every command with its help, in the order of `offswitch --help`."""
 

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import anyio
 
@@ -29,10 +29,13 @@ from offswitch.enforce import control, latch, launching, looking, names, orderin
 from offswitch.enforce import doctor as doctors
 from offswitch.enforce import policy as policies
 
+if TYPE_CHECKING:
+    from offswitch.enforce.watchdog import recorded
+
 __all__ = [
     "Agent", "Check", "Ended", "NotDead", "NotStaged", "NotStarted", "Refused", "Status",
-    "account", "agents", "doctor", "drill", "hold", "output", "policy", "release", "renew", "reset", "start", "stop",
-    "supervise",
+    "account", "agents", "doctor", "drill", "hold", "instructions", "output", "policy", "release", "renew", "reset",
+    "start", "stop", "supervise",
 ]  # fmt: skip
 
 Check = doctors.Check
@@ -315,6 +318,37 @@ async def output(name: str, *, state: Folder | None = None) -> bytes:
     return await _in_thread(lambda: _read(looking.output, name, state))
 
 
+async def instructions(
+    name: str, *, run: str | None = None, state: Folder | None = None
+) -> "recorded.Account":
+    """What an agent's model was told, and when that changed (``offswitch instructions``).
+
+    Args:
+        name: The agent's name.
+        run: The id of a run; None for the latest.
+        state: Folder of offswitch's own files; None for those of the XDG specification.
+
+    Raises:
+        Refused: Nothing is recorded of it, or the record cannot be read.
+    """
+
+    def look() -> "recorded.Account":
+        from offswitch.enforce.watchdog import instructions as records
+        from offswitch.enforce.watchdog import recorded
+
+        found = _places(state)
+        known = records.runs(found, name)
+        which = run or next(iter(known), None)
+        if which is None:
+            raise Refused(f"nothing is recorded of what {name} was told: start it with a model API")
+        try:
+            return recorded.read(records.folder(found, name, which))
+        except OSError as error:
+            raise Refused(f"what {name} was told in run {which} cannot be read: {error.strerror}") from None
+
+    return await _in_thread(look)
+
+
 async def doctor() -> list[Check]:
     """What this host can hold, and how to mend what it cannot; `enforce.doctor.able` sums it up."""
     return await _in_thread(doctors.checks)
@@ -470,6 +504,7 @@ async def supervise(
     read: Sequence[Folder] = (),
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
+    model_api: Sequence[str] = (),
     state: Folder | None = None,
 ) -> AsyncIterator[Agent]:
     """Run a program as an agent under a supervisor of its own.
@@ -486,6 +521,8 @@ async def supervise(
         read: Further folders that it may read.
         environment: Its environment variables, besides those that every agent has.
         options: The kind's own: ``image``, ``runtime``, ``engine``.
+        model_api: Model APIs that it reaches through a gateway: ``openai``, ``anthropic`` or ``NAME=URL``. Their keys
+            are those of this process's environment.
         state: Folder of offswitch's own files; None for those of the XDG specification.
 
     Yields:
@@ -497,7 +534,19 @@ async def supervise(
     """
 
     given = _Given(
-        command, name, sandbox, workspace, lease, memory, pids, policy, read, environment, options, state
+        command,
+        name,
+        sandbox,
+        workspace,
+        lease,
+        memory,
+        pids,
+        policy,
+        read,
+        environment,
+        options,
+        model_api,
+        state,
     )
     found, running = await _in_thread(lambda: given.launch(tether=True))
     assert running.tether is not None
@@ -542,6 +591,7 @@ async def start(
     read: Sequence[Folder] = (),
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
+    model_api: Sequence[str] = (),
     state: Folder | None = None,
 ) -> str:
     """Start an agent that runs on when this program ends, until its lease does (``offswitch run --detach``).
@@ -558,6 +608,7 @@ async def start(
         read: Likewise.
         environment: Likewise.
         options: Likewise.
+        model_api: Likewise.
         state: Likewise.
 
     Returns:
@@ -567,9 +618,29 @@ async def start(
         NotStarted: It could not be started.
     """
     given = _Given(
-        command, name, sandbox, workspace, lease, memory, pids, policy, read, environment, options, state
+        command,
+        name,
+        sandbox,
+        workspace,
+        lease,
+        memory,
+        pids,
+        policy,
+        read,
+        environment,
+        options,
+        model_api,
+        state,
     )
     return (await _in_thread(lambda: given.launch(tether=False)))[1].name
+
+
+def _keys(plan: dict[str, Any]) -> dict[str, str]:
+    if not plan["apis"]:
+        return {}
+    from offswitch.enforce.watchdog import apis
+
+    return apis.keys(tuple(apis.Api(name, url) for name, url in plan["apis"]))
 
 
 @dataclass(frozen=True)
@@ -587,6 +658,7 @@ class _Given:
     read: Sequence[Folder]
     environment: Mapping[str, str] | None
     options: Mapping[str, Any] | None
+    model_api: Sequence[str]
     state: Folder | None
 
     def launch(self, *, tether: bool) -> tuple[places.Places, launching.Running]:
@@ -605,9 +677,9 @@ class _Given:
                 workspace=_path(self.workspace), lease=self.lease, memory=self.memory, pids=self.pids,
                 policy=policies.default() if file is None else policies.load(file), policy_file=file,
                 own=ordering.own_key(found), read=[os.fspath(path) for path in self.read],
-                environment=self.environment, options=self.options, detached=not tether,
+                environment=self.environment, options=self.options, detached=not tether, apis=self.model_api,
             )  # fmt: skip
-            return found, launching.launch(plan, found, tether=tether)
+            return found, launching.launch(plan, found, tether=tether, keys=_keys(plan))
         except (
             planning.Refused, policies.PolicyError, ordering.Unsigned, places.Unusable, launching.NotStarted,
             ValueError,

@@ -7,6 +7,7 @@ still beats but does not stop the agent in time is not trusted either.
 """
 
 import json
+import math
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ from offswitch.enforce.supervisor.accounts import describe
 from offswitch.enforce.supervisor.killing import Killer
 from offswitch.enforce.supervisor.loop import MISSES, TICK, Loop, Pulse, boottime
 from offswitch.enforce.supervisor.observing import NAMESPACES, Observer, Turn
+from offswitch.enforce.watchdog.machine import NEVER, Machine
 from offswitch.sandboxes import wire
 from offswitch.sandboxes.cgroups import Cgroups, Group
 
@@ -254,10 +256,11 @@ class Guard(Witness):
         self._plan = plan
         self._latch = latch
         self._key = b""
-        self._armed = False
+        # What is done when is decided in one table, as in the supervisor; before the charge nothing of an agent runs.
+        self._machine: Machine | None = None
         self._ticks = 0
+        self._ticked = boottime()
         self._pulse = Pulse(_STARTING)
-        self._lease = 0.0
         self._proxy: int | None = None
         self._promises: dict[str, str] = {}
         self._turn = Turn(places.runtime)
@@ -265,15 +268,19 @@ class Guard(Witness):
     def _told(self, word: str, values: "list[Any]", files: list[int]) -> None:
         self._pulse.felt()
         if word == "beat":
-            self._lease = values[0]
+            if self._machine is not None:
+                self._machine.step("beat", "supervisor")
+                self._machine.step("renew", ticks=_left(values[0]))
         elif word == "charge":
             words, self._promises, self._key, self._facts = values
             self._killer.init, self._killer.cell, *rest = files
             self._observer = Observer(
                 _only_namespaces(dict(zip(words, rest, strict=True))), self._plan["workspace"]
             )
-            self._armed = True
-            self._pulse = Pulse()
+            self._machine = Machine(
+                lease=NEVER, grace=NEVER, decision=NEVER, heartbeats={"supervisor": MISSES + 1}
+            )
+            self._machine.step("start")
             self._answer(("charged",))
         elif word == "proxy":
             if self._proxy is not None:
@@ -285,29 +292,46 @@ class Guard(Witness):
         self._ticks += 1
         if self._ticks == _SETTLED_IN:
             load_trust()
-        if self._pulse.lost():
-            self._alone("its supervisor gave no sign of life")
-        elif self._lease and boottime() > self._lease + _LATE:
-            self._alone("its lease ended and its supervisor let it run")
+        elapsed = int((boottime() - self._ticked) / TICK)
+        self._ticked += elapsed * TICK
+        if self._machine is None:
+            if self._pulse.lost():
+                self._supervisor_gone()
+            return
+        for event, _, actions in self._machine.tick(elapsed):
+            if "kill" in actions:
+                self._alone(_WHY[event], actions)
+                return
 
     def _supervisor_gone(self) -> None:
-        if self._armed:
-            self._alone("its supervisor was lost")
+        if self._machine is not None:
+            self._alone("its supervisor was lost", self._machine.step("part-lost"))
         else:
             # It was lost as it started, before anything of the agent ran.
             super()._supervisor_gone()
+            self._end_supervisor()
             self._end_parts()
             self._clear()
 
-    def _alone(self, why: str) -> None:
-        """The supervisor is lost: kill, and do what it would have done."""
+    def _end_supervisor(self) -> None:
+        """One that is stopped or hangs would come back to find its work done, and clients wait for it."""
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
+
+    def _alone(self, why: str, actions: tuple[str, ...]) -> None:
+        """The supervisor is lost: do what it would have done.
+
+        Args:
+            why: Why.
+            actions: What the table says: to kill, to cut, to have the death observed, and to latch.
+        """
+        assert self._machine is not None
+        assert actions[0] == "kill"
         lost = time.monotonic_ns()
         tasks = self._killer.tasks()
         killed = self._killer.kill()
         cut = self._cut_network()
-        # One that is stopped or hangs would come back to find its work done, and clients wait for it.
-        with suppress(OSError):
-            signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
+        self._end_supervisor()
         self._loop.over = True
         dead = self.observe(_GIVE_UP)
         with suppress(OSError):
@@ -315,6 +339,7 @@ class Guard(Witness):
         if not dead[0]:
             self._end_parts()
             return
+        self._machine.step("dead")
         with suppress(OSError):
             self._latch.died()
         # Without it the agent is dead and latched all the same; what is missing then is the account of it.
@@ -326,7 +351,7 @@ class Guard(Witness):
     def _cut_network(self) -> int | None:
         """Kill the proxy, which ends with its supervisor, but that may only be stopped; see ``describe``."""
         if self._proxy is None:
-            return 0 if self._plan["proxy"] is None else None
+            return 0 if self._plan["proxy"] is None and self._plan.get("gateway") is None else None
         with suppress(OSError):
             signal.pidfd_send_signal(self._proxy, signal.SIGKILL)
         return time.monotonic_ns()
@@ -381,6 +406,18 @@ class Guard(Witness):
             time.sleep(0.01)
         self._cgroups.close()
         remove(self._places.agent(self._plan["name"]))
+
+
+_WHY = {
+    "heartbeat-out": "its supervisor gave no sign of life",
+    "lease-out": "its lease ended and its supervisor let it run",
+}
+"""Why a guard acts, by what ran out."""
+
+
+def _left(lease: float) -> int:
+    """Ticks left of a lease, with what the supervisor may take to act on its end; after the kill there is none."""
+    return max(1, math.ceil((lease + _LATE - boottime()) / TICK)) if lease else NEVER
 
 
 def load_trust() -> None:

@@ -8,10 +8,14 @@ disk (the scribe does), starts no process, and has the keys of its operators in 
 - the cell, which holds the sandbox, and the proxy, if the policy names hosts.
 
 The loss of any of them stops the agent. A fault of the supervisor itself ends it, and then the guard kills.
+
+What is done when is decided in one table (``watchdog.table``), which is proven. The supervisor tells its machine what
+happened and carries out what that says, each action by one function.
 """
 
 import gc
 import json
+import math
 import os
 import resource
 import select
@@ -23,14 +27,16 @@ from contextlib import suppress
 from offswitch.enforce.places import Places
 from offswitch.enforce.supervisor import guard
 from offswitch.enforce.supervisor.accounts import describe
-from offswitch.enforce.supervisor.loop import MISSES, Loop, Pulse, boottime
+from offswitch.enforce.supervisor.loop import MISSES, TICK, Loop, Pulse, boottime
 from offswitch.enforce.supervisor.observing import command
 from offswitch.enforce.supervisor.operators import Operators
 from offswitch.enforce.supervisor.parts import NotStarted, Parts
+from offswitch.enforce.watchdog.machine import NEVER, Machine
 from offswitch.sandboxes import kernel, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 PATIENCE = 4.0
@@ -71,14 +77,24 @@ class Supervisor:
         self._operators = Operators(self._loop, parts.control, self, parts.trusted, parts.began)
         self._since = time.time_ns() // 1_000_000
         self._lease = boottime() + plan["lease_s"]
-        self._held = False
         self._heard_of = False
-        self._guard_pulse, self._scribe_pulse = Pulse(), Pulse(_DISK)
-        self._watches: dict[str, Pulse] = {}
+        heartbeats = {"guard": MISSES + 1, "scribe": _DISK + 1}
+        heartbeats |= dict.fromkeys(parts.watched.lines, MISSES + 1)
+        self._latch = Machine(lease=1, grace=1, decision=NEVER, heartbeats=heartbeats)
+        self._ticked = boottime()
+        # The latch lies on disk already, and the agent's program has been let go.
+        self._latch.step("start", ticks=_ticks(plan["lease_s"]))
+        self._do = {
+            "kill": self._kill, "cut": self._cut, "replace": self._replace, "observe": self._observe,
+            "thaw": lambda: self._freeze(False), "freeze": lambda: self._freeze(True), "warn": self._warn,
+            "renew": self._beat, "latch": self._latch_on_disk,
+        }  # fmt: skip
+        self._silent = ""
+        self._asked, self._hung = False, False
+        self._settle_pulse = Pulse()
         # The stop, as it comes to pass.
         self._cause: dict[str, Any] | None = None
         self._ordered = 0
-        self._grace: float | None = None
         self._killed: int | None = None
         self._tasks: int | None = None
         self._network_cut = 0
@@ -128,53 +144,70 @@ class Supervisor:
     @property
     def stopping(self) -> bool:
         """Whether it is being stopped, or is; from the first moment of it: this is the latch in memory."""
-        return self._cause is not None
+        return self._latch.state not in ("running", "held")
 
-    def stop(self, cause: "dict[str, Any]", category: int = 0, grace: float = 0.0) -> None:
-        """Stop the agent. What comes first in here is the kill.
+    def happened(self, event: str, cause: "dict[str, Any] | None" = None, ticks: int | None = None) -> bool:
+        """Do what the table says on an event. Where that is to kill, it comes first.
 
         Args:
-            cause: ``origin`` and ``reason``, and of an order what else a receipt says of it.
+            event: One of ``table.EVENTS``.
+            cause: Of what may stop the agent ``origin`` and ``reason``, and of an order what else a receipt says of it.
+            ticks: Of the lease or the grace.
+
+        Returns:
+            False if it is refused.
+        """
+        now, before = time.monotonic_ns(), self._latch.state
+        actions = self._latch.step(event, ticks=ticks)
+        self._carry_out(actions, event, cause, before, now)
+        return "refuse" not in actions
+
+    def _carry_out(
+        self, actions: tuple[str, ...], event: str, cause: "dict[str, Any] | None", before: str, now: int
+    ) -> None:
+        stops = (
+            cause is not None and self._latch.state != before and self._latch.state not in ("running", "held")
+        )
+        if stops:
+            assert cause is not None
+            self._cause = {"category": int(event == "order-1"), **cause}
+            self._ordered = now
+        for action in actions:
+            if action in self._do:
+                self._do[action]()
+        if stops and self._cause is not None:
+            self.note("stop", **self._cause)
+
+    def stop(self, cause: "dict[str, Any]", category: int = 0, grace: float = 0.0) -> None:
+        """Stop the agent on an order.
+
+        Args:
+            cause: See `happened`.
             category: 0 cuts at once; 1 tells the agent and cuts after the grace.
             grace: Seconds.
         """
-        now = time.monotonic_ns()
-        if self._cause is not None and not (self._grace is not None and category == 0):
-            return
-        first = self._cause is None
-        self._cause = {"category": category, **cause}
-        self._ordered = now
-        if category == 0:
-            self._cut()
-        elif first:
-            if self._held:
-                self._killer.freeze(False)
-            if self.plan["interrupt"]:
-                self._parts.tell_scribe(("input", self.plan["interrupt"].encode()))
-            self._parts.tell_cell(("signal", int(signal.SIGTERM)))
-            self._grace = boottime() + grace
-            self._parts.watched.tell("order-1")
-        self.note("stop", **self._cause)
-        if cause["origin"] != "agent ended":
-            self._parts.tell_scribe(("latch", cause["reason"], time.time_ns() // 1_000_000))
+        self.happened(f"order-{category}", cause, _ticks(grace))
 
     def hold(self, held: bool) -> bool:
         """Freeze or thaw the agent; False where there is no means. Its lease runs on."""
         try:
-            if not self._killer.freeze(held):
+            if not self.happened("hold" if held else "release"):
                 return False
         except OSError:
+            # It is what it was.
+            self._latch.step("release" if held else "hold")
             return False
-        self._held = held
         self._parts.watched.tell("hold" if held else "release")
         self.note("held" if held else "released")
         return True
 
     def renew(self, seconds: int) -> None:
         """Let the agent run for so long from now."""
-        self._lease = boottime() + seconds
-        self._beat()
-        self.note("renewed", lease_s=seconds)
+        lease = boottime() + seconds
+        if "renew" in self._latch.step("renew", ticks=_ticks(seconds)):
+            self._lease = lease
+            self._beat()
+            self.note("renewed", lease_s=seconds)
 
     def adopt(self, policy: "dict[str, Any]") -> bool:
         """Take what can change in a running agent from another policy; False if that needs a network it has not, or
@@ -182,7 +215,7 @@ class Supervisor:
         hosts = policy["network"]["hosts"]
         if hosts != self.plan["hosts"] and self._parts.listener is None:
             return False
-        if self._watches and policy.get("watch") != (self.policy or {}).get("watch"):
+        if self._parts.watched.lines and policy.get("watch") != (self.policy or {}).get("watch"):
             return False
         self.plan.update(
             needed=policy["keys"]["needed"],
@@ -231,43 +264,37 @@ class Supervisor:
 
     def _by_itself(self) -> bool:
         """Whether the agent's program ended without a stop."""
-        return self._cause is not None and self._cause["origin"] == "agent ended"
+        return self._latch.state in ("ending", "idle")
 
     def _state(self) -> str:
-        if self._cause is None:
-            return "held" if self._held else "running"
-        if self._dead is None:
-            return "stopping"
-        return "ended" if self._by_itself() else "stopped"
+        state = {"warned": "stopping", "ending": "stopping", "tripped": "stopping", "idle": "ended"}
+        return state.get(self._latch.state, self._latch.state)
 
     # Signs of life
 
     def _tick(self) -> None:
         self._reap()
         self._beat()
+        now, before = time.monotonic_ns(), self._latch.state
+        elapsed = int((boottime() - self._ticked) / TICK)
+        self._ticked += elapsed * TICK
+        for event, key, actions in self._latch.tick(elapsed):
+            self._silent = key
+            cause = _RUN_OUT[event](key) if event in _RUN_OUT else None
+            self._carry_out(actions, event, cause, before, now)
+            if cause is not None:
+                # Of several in one tick the first counts.
+                before = self._latch.state
         if self._killed is None:
-            # A grace stretches no lease, and during it the parts may be lost as well.
-            if self._grace is not None and boottime() > self._grace:
-                self._cut()
-            elif boottime() > self._lease:
-                self.stop({"origin": "lease", "reason": "its lease ended"})
-            elif self._guard_pulse.lost():
-                self._lost("its guard gave no sign of life")
-            elif self._scribe_pulse.lost():
-                self._lost("its scribe gave no sign of life (does a disk hang?)")
-            else:
-                for role, pulse in self._watches.items():
-                    if pulse.lost():
-                        self._lost(f"its {role} gave no sign of life")
-                        break
-        elif self._dead is None:
-            self._killer.kill()
-            if self._parts.guard is None or self._guard_pulse.lost():
-                self._replace_guard()
+            return
+        if self._dead is None:
+            if self._parts.guard is None:
+                # There was no room for a new one.
+                self._observe()
             if time.monotonic_ns() - self._killed > PATIENCE * 1e9:
                 self._operators.lives(self._sign((False, 0, [], self._survivors, [])))
         else:
-            if self._settling() and (self._parts.guard is None or self._guard_pulse.lost()):
+            if self._settling() and (self._parts.guard is None or self._settle_pulse.lost()):
                 self._replace_guard()
             self._end_if_done()
 
@@ -279,8 +306,15 @@ class Supervisor:
         # After the kill the guard has no lease to hold any more.
         self._parts.tell_guard(("beat", self._lease if self._killed is None else 0.0))
 
-    def _lost(self, why: str) -> None:
-        self.stop({"origin": "supervisor", "reason": why})
+    def _felt(self, part: str) -> None:
+        self._latch.step("beat", part)
+        if part == "guard":
+            self._settle_pulse.felt()
+        elif part == "scribe":
+            self._hung = False
+
+    def _lost(self, why: str, event: str = "part-lost") -> None:
+        self.happened(event, {"origin": "supervisor", "reason": why})
 
     def _told_to_end(self, number: int) -> None:
         """A signal asks the supervisor to end: the host shuts down, or somebody wants the agent gone."""
@@ -307,19 +341,54 @@ class Supervisor:
 
     # Stopping
 
+    def _kill(self) -> None:
+        if self._killed is None:
+            self._tasks = self._killer.tasks()
+            self._killed = self._killer.kill()
+        else:
+            self._killer.kill()
+
     def _cut(self) -> None:
-        """Kill everything, and cut the network and the credentials that go through it."""
-        self._grace = None
-        self._tasks = self._killer.tasks()
-        self._killed = self._killer.kill()
+        """Cut the network, and the credentials that go through it."""
         self._network_cut = self._parts.cut_network()
-        self._observe()
+
+    def _warn(self) -> None:
+        """Tell the agent that it will be cut."""
+        if self.plan["interrupt"]:
+            self._parts.tell_scribe(("input", self.plan["interrupt"].encode()))
+        self._parts.tell_cell(("signal", int(signal.SIGTERM)))
+        self._parts.watched.tell("order-1")
+
+    def _freeze(self, held: bool) -> None:
+        """Freeze or thaw.
+
+        Raises:
+            OSError: There is no means. A stop goes on without.
+        """
+        try:
+            if not self._killer.freeze(held):
+                raise OSError("it cannot be held here")
+        except OSError:
+            if not self.stopping:
+                raise
+
+    def _latch_on_disk(self) -> None:
+        assert self._cause is not None
+        self._parts.tell_scribe(("latch", self._cause["reason"], time.time_ns() // 1_000_000))
 
     def _observe(self) -> None:
         if self._parts.guard is None:
             self._replace_guard()
-        else:
+        elif not self._asked:
+            self._asked = True
             self._parts.tell_guard(("observe", PATIENCE, not self._by_itself()))
+
+    def _replace(self) -> None:
+        """Put a new part in the place of the silent one, if it is one that a stop needs."""
+        if self._silent == "guard":
+            self._replace_guard()
+        elif self._silent == "scribe":
+            self._hung = True
 
     def _replace_guard(self) -> None:
         if self._parts.guard is not None:
@@ -331,9 +400,10 @@ class Supervisor:
         except OSError:
             # The host has no room for one more process as yet; the next tick tries again, and kills again.
             return
-        self._guard_pulse.felt()
+        self._felt("guard")
         self._listen_to_guard()
-        if self._dead is None:
+        self._asked = self._dead is None
+        if self._asked:
             self._parts.tell_guard(("observe", PATIENCE, not self._by_itself()))
         else:
             self._parts.tell_guard(("settle",))
@@ -349,25 +419,27 @@ class Supervisor:
             self._loop.forget(self._parts.guard.fileno())
             self._parts.guard.close()
             self._parts.guard = None
-            if self._cause is None:
-                self._lost("its guard was lost")
-            elif (self._killed is not None and self._dead is None) or self._settling():
+            self._asked = False
+            if self._settling():
                 self._replace_guard()
+            else:
+                self._lost("its guard was lost", "observer-lost")
             return
-        self._guard_pulse.felt()
+        self._felt("guard")
         word, *values = message
         if word == "dead":
+            self._asked = False
             if values[0]:
                 self._observed(tuple(values))
             else:
                 self._survivors = values[3]
-                self._observe()
+                self.happened("alive")
         elif word == "settled":
             self._after_settling(*values)
 
     def _sandbox_ended(self) -> None:
         self._loop.forget(self._killer.init if self._killer.init is not None else -1)
-        if self._cause is not None:
+        if self.stopping:
             return
         assert self._parts.cell is not None
         self._parts.cell.settimeout(_LAST_WORDS)
@@ -389,10 +461,8 @@ class Supervisor:
     def _agent_ended(self, code: int) -> None:
         """The agent's program has ended: what it left behind ends with it."""
         self._exit = code
-        if self._cause is None:
-            self.stop({"origin": "agent ended", "reason": f"it ended with {code}"})
-        elif self._killed is None:
-            self._cut()
+        cause = {"origin": "agent ended", "reason": f"it ended with {code}"}
+        self.happened("ended", None if self.stopping else cause)
 
     def _hear_scribe(self) -> None:
         assert self._parts.scribe is not None
@@ -403,7 +473,7 @@ class Supervisor:
             self._written = True
             self._lost("its scribe was lost")
             return
-        self._scribe_pulse.felt()
+        self._felt("scribe")
         word, *values = message
         if word == "latched":
             self._latched = "disk"
@@ -424,11 +494,12 @@ class Supervisor:
         self._starter.close()
         self._starter = None
         if not self.plan["detached"]:
-            self.stop({"origin": "terminal", "reason": "the terminal that it was started from hung up"})
+            why = "the terminal that it was started from hung up"
         elif not self._heard_of:
-            self.stop(
-                {"origin": "terminal", "reason": "who started it was gone before it heard of the start"}
-            )
+            why = "who started it was gone before it heard of the start"
+        else:
+            return
+        self.happened("part-lost", {"origin": "terminal", "reason": why})
 
     def _start_proxy(self) -> None:
         told = self._parts.start_proxy()
@@ -454,7 +525,6 @@ class Supervisor:
 
     def _listen_to(self, role: str, line: socket.socket) -> None:
         """Listen to a part that watches."""
-        pulse = self._watches[role] = Pulse()
 
         def hear() -> None:
             message = _receive(line)
@@ -466,14 +536,14 @@ class Supervisor:
                 if self._killed is None:
                     self._lost(f"its {role} was lost")
                 return
-            pulse.felt()
+            self._felt(role)
             word, *values = message
             if word == "trip":
                 # It is told at every tick until the death is.
                 why, pattern = values
-                if not self.stopping or self._grace is not None:
+                if self._killed is None:
                     self.note("tripped", pattern=pattern)
-                self.stop({"origin": "watchdog", "reason": why})
+                self.happened("found-stop", {"origin": "watchdog", "reason": why})
             elif word == "event":
                 self.note(values[0], **values[1])
             elif word == "changed":
@@ -486,7 +556,9 @@ class Supervisor:
         watch = self.plan["watch"]
         mode = watch["patterns"].get("kill-path", watch["mode"])
         if mode == "stop":
-            self.stop({"origin": "watchdog", "reason": f"the kill path was changed: {what}"})
+            self.happened(
+                "found-stop", {"origin": "watchdog", "reason": f"the kill path was changed: {what}"}
+            )
         self.note("kill path changed", what=what, mode=mode)
 
     # Death
@@ -494,6 +566,7 @@ class Supervisor:
     def _observed(self, dead: "tuple[Any, ...]") -> None:
         if self._dead is not None:
             return
+        self._latch.step("dead")
         self._dead, self._dead_at = dead, time.monotonic()
         self._envelope = self._sign(dead)
         self._operators.died(self._envelope, settled=False)
@@ -519,7 +592,7 @@ class Supervisor:
         assert self._cause is not None
         self._receipt = describe(
             self.plan, self._parts.promises, self._cause, self._ordered, self._killed, self._tasks, dead,
-            latch="none" if self._cause["origin"] == "agent ended" else self._latched,
+            latch="none" if self._by_itself() else self._latched,
             exit=self._exit, cut=self._network_cut,
         )  # fmt: skip
         return self._receipts.sign(self._receipt, self._parts.key)
@@ -527,7 +600,7 @@ class Supervisor:
     def _write(self, envelope: "dict[str, Any]") -> None:
         assert self._cause is not None
         text = json.dumps(envelope)
-        if self._parts.scribe is not None and not self._scribe_pulse.gone():
+        if self._parts.scribe is not None and not self._hung:
             self._parts.tell_scribe(("receipt", text))
         else:
             self._written = True
@@ -584,6 +657,21 @@ class Supervisor:
             self._starter.close()
             self._starter = None
         self._operators.ended(ended)
+
+
+def _ticks(seconds: float) -> int:
+    """Whole ticks in which so many seconds have passed."""
+    return max(1, math.ceil(seconds / TICK))
+
+
+_RUN_OUT: "dict[str, Callable[[str], dict[str, Any]]]" = {
+    "lease-out": lambda _: {"origin": "lease", "reason": "its lease ended"},
+    "heartbeat-out": lambda part: {
+        "origin": "supervisor",
+        "reason": f"its {part} gave no sign of life" + " (does a disk hang?)" * (part == "scribe"),
+    },
+}
+"""What stops an agent when a counter has run out, by the part that it is of."""
 
 
 def _short(argv: "list[str]") -> "list[str]":

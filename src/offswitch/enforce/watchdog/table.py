@@ -1,8 +1,8 @@
 """The latch as a table: in which state what happens, where that leads, and what is then done.
 
-This is all there is to decide. ``machine.Machine`` runs the table, its holder only carries out what it says (the
-gateway does; supervisor and guard are to), and ``offswitch prove`` proves over the same rows. What a row leaves out is
-an error when this module is loaded, not a default.
+This is all there is to decide. ``machine.Machine`` runs the table, the supervisor, the guard and the gateway each hold
+such a machine and only carry out what it says, and ``offswitch prove`` proves over the same rows. What a row leaves out
+is an error when this module is loaded, not a default.
 
 The words are those of ISO 13850 and IEC 60204-1. A tick is as long as the holder of the machine makes it.
 """

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 def _arguments(arguments: Sequence[str]) -> Any:
     parser = argparse.ArgumentParser(
         prog="offswitch prove",
-        description="Prove that the latch that the gateway runs keeps its promises.",
+        description="Prove that the latch that all of it runs keeps its promises.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--mutants", action="store_true", help="list every mutant with what became of it")
