@@ -93,6 +93,7 @@ def test_on_a_terminal_it_is_coloured_and_elsewhere_not(
     show(state)
     assert "\x1b" not in out(capsys)
     monkeypatch.setattr(command.os, "isatty", lambda file: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
     show(state)
     assert "\x1b[32m" in out(capsys)
     monkeypatch.setenv("NO_COLOR", "1")

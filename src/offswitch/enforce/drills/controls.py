@@ -48,8 +48,13 @@ def _deaf_to(*reasons: str) -> str:
     """The supervisor does not act on some losses."""
     return f"""
 from offswitch.enforce.supervisor import main as _main
-_lost = _main.Supervisor._lost
-_main.Supervisor._lost = lambda self, why: None if why.startswith({reasons!r}) else _lost(self, why)
+_lost, _machine = _main.Supervisor._lost, _main.Machine
+def _deaf(self, why, event="part-lost"):
+    None if why.startswith({reasons!r}) else _lost(self, why, event)
+def _patient(*, heartbeats, **bounds):
+    never = {{one for one in heartbeats if f"its {{one}}".startswith({reasons!r})}}
+    return _machine(heartbeats={{**heartbeats, **dict.fromkeys(never, _main.NEVER)}}, **bounds)
+_main.Supervisor._lost, _main.Machine = _deaf, _patient
 """
 
 
@@ -102,7 +107,7 @@ CONTROLS = [
         "outlived",
         """
 from offswitch.enforce.supervisor import guard as _guard
-_guard.Guard._alone = lambda self, why: None
+_guard.Guard._alone = lambda self, why, actions: None
 """,
         kinds=KINDS,
     ),
@@ -239,6 +244,16 @@ _main.boottime = _guard.boottime = lambda: 0.0
 import time as _time
 from offswitch.enforce.supervisor import guard as _guard, main as _main
 _main.boottime = _guard.boottime = lambda: _time.time()
+_tick, _guards = _main.Supervisor._tick, _guard.Guard._tick
+def _by_the_wall(self):
+    if ("lease", "") in self._latch.left:
+        self._latch.left["lease", ""] = int((self._lease - _time.time()) / _main.TICK)
+    self._ticked = _time.time()
+    _tick(self)
+def _by_the_wall_too(self):
+    self._ticked = _time.time()
+    _guards(self)
+_main.Supervisor._tick, _guard.Guard._tick = _by_the_wall, _by_the_wall_too
 """,
         beside="the supervisor and the guard hold it, each by itself",
         kinds=KINDS,
