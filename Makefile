@@ -26,8 +26,8 @@ measure: setup $(if $(ARGS),,weights) ## Measure the embedded model and some mod
 test: setup ## Run the tests
 	@$(PY) -m pytest -m "not slow" $(ARGS)
 
-test-slow: setup ## Run the slow tests (minutes each)
-	@$(PY) -m pytest -m slow $(ARGS) || [ $$? -eq 5 ] # 5: no slow test was selected
+test-slow: setup ## Run the slow tests (minutes each), two at a time: most of their time they wait
+	@$(PY) -m pytest -m slow -n 2 --dist worksteal $(ARGS) || [ $$? -eq 5 ] # 5: no slow test was selected
 
 bench: setup ## Run the benchmarks: JSON on stdout, a table on stderr
 	@$(PY) benchmarks $(ARGS)
