@@ -537,6 +537,88 @@ async def test_a_budget_ends_the_service(tmp_path: Any) -> None:
         assert [name for _, name in ground.trips] == ["budgets"]
 
 
+async def test_in_mode_deny_what_is_beyond_a_budget_is_not_sent() -> None:
+    async with gate(answer(WHOLE), mode="deny", budgets={"calls": 2}) as ground:
+        for _ in range(2):
+            assert b"rm stop.sh" in await ground.post(ASK)
+        got = await ground.post(ASK)
+        assert got.startswith(b"HTTP/1.1 403")
+        assert b"used up" in got
+        assert len(ground.seen) == 2
+
+
+async def test_an_error_uses_no_budget_and_a_call_that_is_hung_up_on_does() -> None:
+    async with gate(answer({}, status="429 Too Many Requests"), budgets={"input_tokens": 10**9}) as ground:
+        await ground.post(ASK)
+        assert not ground.trips
+
+    async def silent(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        await reader.read(1)
+
+    async with gate(silent, budgets={"input_tokens": 10**9}) as ground:
+        await ground.post(ASK, seconds=0.5)
+        async with asyncio.timeout(10):
+            while not ground.trips:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def test_an_error_carries_nothing_but_its_message() -> None:
+    for body in (WHOLE, {"error": {"message": "slow down", "choices": WHOLE["choices"]}}):
+        async with gate(answer(body, status="400 Bad Request")) as ground:
+            got = await ground.post(ASK)
+        assert got.startswith(b"HTTP/1.1 400")
+        assert clean(got)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-7", "text/event-stream; charset=utf-7"])
+async def test_an_answer_has_the_type_that_it_was_read_as(kind: str) -> None:
+    talk = answer(WHOLE, kind) if "json" in kind else says(TEXT, END, DONE, kind=kind)
+    async with gate(talk) as ground:
+        got = await ground.post(ASK if "json" in kind else STREAMED)
+    assert b"utf-7" not in got
+    assert got.lower().count(b"content-type:") == 1
+
+
+async def test_a_second_call_has_its_own_time() -> None:
+    async def judge(call: Call, since: float) -> Judgement:
+        if asyncio.get_running_loop().time() - since > 0.3:
+            raise Unjudged("it was not judged within 300 ms")
+        await asyncio.sleep(0.2)
+        return Judgement()
+
+    calls = [
+        {**WHOLE["choices"][0]["message"]["tool_calls"][0], "id": f"call_{number}"} for number in range(3)
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    whole = {**WHOLE, "choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
+    async with gate(answer(whole), judge=judge) as ground:
+        assert b"rm stop.sh" in await ground.post(ASK)
+    assert len(ground.judged) == 3
+
+
+async def test_a_key_follows_no_redirect_and_stands_where_its_api_wants_it() -> None:
+    from aiohttp import ClientSession, WSServerHandshakeError
+
+    elsewhere: list[bytes] = []
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        elsewhere.append(await reader.read(65536))
+        writer.close()
+
+    target = await asyncio.start_server(other, "127.0.0.1", 0)
+    port = target.sockets[0].getsockname()[1]
+    talk = answer(b"", status="302 Found", extra=f"Location: http://127.0.0.1:{port}/\r\n")
+    async with gate(talk, upgrades=True, keys={"openai": "sk-real"}) as ground, ClientSession() as session:
+        with pytest.raises(WSServerHandshakeError):
+            await session.ws_connect(
+                f"http://127.0.0.1:{ground.port}/openai/realtime", headers={"anthropic-version": "x"}
+            )
+        assert b"x-api-key" not in ground.seen[0].lower()
+    assert not elsewhere
+    target.close()
+
+
 def _body(got: bytes) -> bytes:
     """The body of an answer that was sent in chunks."""
     head, _, rest = got.partition(b"\r\n\r\n")

@@ -1,5 +1,6 @@
 """`offswitch watch`, the whole command: an agent's client on one side, a model server on the other."""
 
+import fcntl
 import http.server
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any, ClassVar
 
 import pytest
 from gates import ASK, TRACES, WHOLE
+
+from offswitch.enforce.watchdog import tripping
 
 POLICY = "version: 1\nwatch:\n  kill_path:\n    files: [stop.sh]\n  decide_within: 10s\n"
 
@@ -144,6 +148,47 @@ def test_what_is_harmless_passes_and_the_command_ends_with_0(model: str, tmp_pat
     assert json.loads(line)["calls"][0]["done"] == "allow"
     with suppress(FileNotFoundError):
         assert "sk-real" not in (tmp_path / "said").read_text()
+
+
+async def test_an_action_is_done_whatever_stands_in_the_reason(tmp_path: Path) -> None:
+    said: list[str] = []
+    mark = tmp_path / "done"
+    action = tripping.parse(f'exec:printf %s "$OFFSWITCH_WHY" > {mark}')
+    await tripping.carry_out(action, "removes a\0b\x1b[31m" + "x" * 300_000, "kill-path", None, said.append)
+    text = mark.read_text()
+    assert text.startswith("removes a b [31m")
+    assert len(text) == 1000
+
+
+def test_who_does_not_read_what_is_said_holds_up_no_trip(model: str, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    mark = tmp_path / "done"
+    command = [
+        sys.executable,
+        "-m",
+        "offswitch",
+        "watch",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        f"openai={model}/v1",
+    ]
+    command += ["--policy", str(tmp_path / "policy.yaml"), "--on-trip", f"exec:touch {mark}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        address = process.stdout.readline().split()[1]
+        ask(address)
+        for _ in range(60):
+            with suppress(OSError):
+                urllib.request.urlopen(address + "/nowhere", timeout=10)
+        ask(address)
+        until(mark.exists)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _watch(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -270,7 +270,10 @@ class Guard(Witness):
         if word == "beat":
             if self._machine is not None:
                 self._machine.step("beat", "supervisor")
-                self._machine.step("renew", ticks=_left(values[0]))
+                self._machine.step("renew", ticks=self._left(values[0]))
+        elif word == "observe" and self._machine is not None:
+            # It has killed; there is no lease any more to hold it to.
+            self._machine.step("renew", ticks=NEVER)
         elif word == "charge":
             words, self._promises, self._key, self._facts = values
             self._killer.init, self._killer.cell, *rest = files
@@ -281,6 +284,7 @@ class Guard(Witness):
                 lease=NEVER, grace=NEVER, decision=NEVER, heartbeats={"supervisor": MISSES + 1}
             )
             self._machine.step("start")
+            self._ticked = boottime()
             self._answer(("charged",))
         elif word == "proxy":
             if self._proxy is not None:
@@ -292,16 +296,23 @@ class Guard(Witness):
         self._ticks += 1
         if self._ticks == _SETTLED_IN:
             load_trust()
-        elapsed = int((boottime() - self._ticked) / TICK)
-        self._ticked += elapsed * TICK
         if self._machine is None:
             if self._pulse.lost():
                 self._supervisor_gone()
             return
+        elapsed = int((boottime() - self._ticked) / TICK)
+        self._ticked += elapsed * TICK
         for event, _, actions in self._machine.tick(elapsed):
             if "kill" in actions:
                 self._alone(_WHY[event], actions)
                 return
+
+    def _left(self, lease: float) -> int:
+        """Ticks left of a lease, with what the supervisor may take to act on its end; after the kill there is none.
+
+        Since the last tick, which the next one counts from: a host may have slept between them.
+        """
+        return max(1, math.ceil((lease + _LATE - self._ticked) / TICK)) if lease else NEVER
 
     def _supervisor_gone(self) -> None:
         if self._machine is not None:
@@ -413,11 +424,6 @@ _WHY = {
     "lease-out": "its lease ended and its supervisor let it run",
 }
 """Why a guard acts, by what ran out."""
-
-
-def _left(lease: float) -> int:
-    """Ticks left of a lease, with what the supervisor may take to act on its end; after the kill there is none."""
-    return max(1, math.ceil((lease + _LATE - boottime()) / TICK)) if lease else NEVER
 
 
 def load_trust() -> None:

@@ -83,7 +83,7 @@ class Supervisor:
         self._latch = Machine(lease=1, grace=1, decision=NEVER, heartbeats=heartbeats)
         self._ticked = boottime()
         # The latch lies on disk already, and the agent's program has been let go.
-        self._latch.step("start", ticks=_ticks(plan["lease_s"]))
+        self._latch.step("start", ticks=math.ceil(plan["lease_s"] / TICK))
         self._do = {
             "kill": self._kill, "cut": self._cut, "replace": self._replace, "observe": self._observe,
             "thaw": lambda: self._freeze(False), "freeze": lambda: self._freeze(True), "warn": self._warn,
@@ -186,16 +186,18 @@ class Supervisor:
             category: 0 cuts at once; 1 tells the agent and cuts after the grace.
             grace: Seconds.
         """
-        self.happened(f"order-{category}", cause, _ticks(grace))
+        self.happened(f"order-{category}", cause, self._in_ticks(grace) if category else None)
 
     def hold(self, held: bool) -> bool:
         """Freeze or thaw the agent; False where there is no means. Its lease runs on."""
+        before = self._latch.state
         try:
             if not self.happened("hold" if held else "release"):
                 return False
         except OSError:
             # It is what it was.
-            self._latch.step("release" if held else "hold")
+            if self._latch.state != before:
+                self._latch.step("release" if held else "hold")
             return False
         self._parts.watched.tell("hold" if held else "release")
         self.note("held" if held else "released")
@@ -204,7 +206,7 @@ class Supervisor:
     def renew(self, seconds: int) -> None:
         """Let the agent run for so long from now."""
         lease = boottime() + seconds
-        if "renew" in self._latch.step("renew", ticks=_ticks(seconds)):
+        if "renew" in self._latch.step("renew", ticks=self._in_ticks(seconds)):
             self._lease = lease
             self._beat()
             self.note("renewed", lease_s=seconds)
@@ -276,15 +278,7 @@ class Supervisor:
         self._reap()
         self._beat()
         now, before = time.monotonic_ns(), self._latch.state
-        elapsed = int((boottime() - self._ticked) / TICK)
-        self._ticked += elapsed * TICK
-        for event, key, actions in self._latch.tick(elapsed):
-            self._silent = key
-            cause = _RUN_OUT[event](key) if event in _RUN_OUT else None
-            self._carry_out(actions, event, cause, before, now)
-            if cause is not None:
-                # Of several in one tick the first counts.
-                before = self._latch.state
+        self._pass_time(now, before)
         if self._killed is None:
             return
         if self._dead is None:
@@ -297,6 +291,23 @@ class Supervisor:
             if self._settling() and (self._parts.guard is None or self._settle_pulse.lost()):
                 self._replace_guard()
             self._end_if_done()
+
+    def _pass_time(self, now: int, before: str) -> None:
+        """Let the ticks pass that have passed since the last time."""
+        elapsed = int((boottime() - self._ticked) / TICK)
+        self._ticked += elapsed * TICK
+        for event, key, actions in self._latch.tick(elapsed):
+            self._silent = key
+            cause = _RUN_OUT[event](key) if event in _RUN_OUT else None
+            self._carry_out(actions, event, cause, before, now)
+            if cause is not None:
+                # Of several in one tick the first counts.
+                before = self._latch.state
+
+    def _in_ticks(self, seconds: float) -> int:
+        """Ticks in which so many seconds have passed from now, counted from the last tick, as the next one will be: a
+        host may have slept between them."""
+        return max(1, math.ceil((seconds + boottime() - self._ticked) / TICK))
 
     def _settling(self) -> bool:
         """Whether it is dead, and still looked at for something that starts again in it."""
@@ -657,11 +668,6 @@ class Supervisor:
             self._starter.close()
             self._starter = None
         self._operators.ended(ended)
-
-
-def _ticks(seconds: float) -> int:
-    """Whole ticks in which so many seconds have passed."""
-    return max(1, math.ceil(seconds / TICK))
 
 
 _RUN_OUT: "dict[str, Callable[[str], dict[str, Any]]]" = {

@@ -1,8 +1,10 @@
 """A gateway that stands alone, in front of agents that offswitch does not run: `offswitch watch`."""
 
 import asyncio
+import queue
 import signal
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
 from offswitch.enforce.watchdog.serving import Door
 from offswitch.enforce.watchdog.watching import Watching
+
+_UNTOLD = 1000
+"""Most lines that wait to be told."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,18 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
     """
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
+    tell = _Teller(tell).tell
     tripped: list[asyncio.Task[None]] = []
 
     def trip(why: str, pattern: str) -> None:
         if tripped:
             return
-        tell(f"TRIPPED: {why}; nothing is passed on any more")
         for action in settings.actions:
             doing = tripping.carry_out(action, why, pattern, settings.state, tell)
             tripped.append(asyncio.create_task(doing))
         if not settings.actions:
             tripped.append(asyncio.create_task(asyncio.sleep(0)))
+        tell(f"TRIPPED: {why}; nothing is passed on any more")
 
     def note(event: str, facts: dict[str, object]) -> None:
         tell(" ".join([event, *(f"{name}={value}" for name, value in facts.items())]))
@@ -99,3 +105,21 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
     finally:
         judges.close()
     return bool(tripped)
+
+
+class _Teller:
+    """Tells people by a thread of its own: who does not read what is told holds up no call and no trip."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._lines: queue.Queue[str] = queue.Queue(_UNTOLD)
+        self._tell = tell
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def tell(self, line: str) -> None:
+        """Tell a line; what nobody reads is dropped once there is too much of it."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(line)
+
+    def _run(self) -> None:
+        while True:
+            self._tell(self._lines.get())

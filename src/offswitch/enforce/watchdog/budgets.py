@@ -17,8 +17,17 @@ class Budgets:
             ("calls", "input_tokens", "output_tokens", "money", "time"), 0.0
         )
 
+    def begin(self) -> Finding | None:
+        """Count a call that is about to be sent upstream.
+
+        Returns:
+            What is used up, by this call or before it; None while all limits hold.
+        """
+        self.used["calls"] += 1
+        return self._exceeded()
+
     def add(self, usage: Usage | None, model: str) -> Finding | None:
-        """Count one call of the API.
+        """Count what one call of the API used.
 
         Args:
             usage: Its tokens; None when the response did not state them.
@@ -28,7 +37,6 @@ class Budgets:
             What is used up, once it is; None while all limits hold.
         """
         limits = self._rules.budgets
-        self.used["calls"] += 1
         if usage is None:
             if limits.keys() & {"input_tokens", "output_tokens", "money"}:
                 return self._found("the response does not state its tokens, which have a budget")

@@ -58,7 +58,8 @@ _HOP = frozenset(
 )  # fmt: skip
 _NOT_SENT = _HOP | frozenset(
     "host content-length content-encoding accept-encoding expect authorization x-api-key api-key cookie forwarded via "
-    "x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip openai-organization openai-project".split()
+    "x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip x-original-url x-rewrite-url x-http-method-override "
+    "openai-organization openai-project".split()
 )
 _NOT_RETURNED = _HOP | frozenset("content-length content-encoding set-cookie alt-svc".split())
 
@@ -122,6 +123,7 @@ class Exchange:
         dialect: The protocol's name, "" for an endpoint that carries no calls.
         model: The model that it names.
         status: Of the answer, 0 before there is one.
+        forwarded: Whether it was sent upstream.
         calls: The tool calls in the answer, each with its judgement (None: not judged in time) and what was done.
         usage: Tokens, where the answer says so.
         program: What the client calls itself.
@@ -137,6 +139,7 @@ class Exchange:
     dialect: str = ""
     model: str = ""
     status: int = 0
+    forwarded: bool = False
     calls: list[tuple[Call, Judgement | None, str]] = field(default_factory=list)
     usage: Usage | None = None
     program: str = ""
@@ -184,7 +187,10 @@ class Gateway:
         Returns:
             What makes the protocol of a connection.
         """
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(_no_redirect)
         self._session = aiohttp.ClientSession(
+            trace_configs=[trace],
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, ssl=tls or True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENT),
             auto_decompress=True,
@@ -308,7 +314,9 @@ class Gateway:
             ) as up:
                 down = web.WebSocketResponse(max_msg_size=LARGEST)
                 await down.prepare(request)
-                both = [asyncio.create_task(_carry(up, down)), asyncio.create_task(_carry(down, up))]
+                both = [
+                    asyncio.create_task(self._carry(one, other)) for one, other in ((up, down), (down, up))
+                ]
                 try:
                     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -318,6 +326,16 @@ class Gateway:
                 return down
         except (aiohttp.ClientError, OSError) as error:
             raise Refused(502, f"{api.name} cannot be asked: {_line(error)}") from None
+
+    async def _carry(self, source: Any, target: Any) -> None:
+        """Carry the messages of one side of a WebSocket to the other, as long as the agent may get anything."""
+        async for message in source:
+            if not self._keeper.passes():
+                return
+            if message.type is aiohttp.WSMsgType.TEXT:
+                await target.send_str(message.data)
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                await target.send_bytes(message.data)
 
     async def _exchange(
         self, request: web.BaseRequest, api: Api, path: str, dialect: protocols.Dialect, exchange: Exchange
@@ -337,11 +355,12 @@ class Gateway:
         if denied is not None:
             raise Refused(403, f"offswitch does not pass this request on: {denied.why}")
         await self._forwards()
+        exchange.forwarded = True
         async with self._upstream(request, api, path, body) as got:
             exchange.status = got.status
             kind = got.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if got.status >= 400:
-                return await self._failed(request, got)
+                return await self._failed(request, got, dialect)
             if not 200 <= got.status < 300:
                 raise Refused(502, f"{api.name} answered with status {got.status}, which is not passed on")
             if kind == "text/event-stream":
@@ -364,7 +383,6 @@ class Gateway:
         exchange: Exchange,
     ) -> web.StreamResponse:
         data = await _bounded(got)
-        since = asyncio.get_running_loop().time()
         try:
             whole = dialect.whole(asked, data, self._rules.fences)
         except Unreadable as error:
@@ -372,10 +390,11 @@ class Gateway:
             raise Refused(502, f"offswitch does not pass this answer on: {_STRANGE}") from None
         exchange.usage = whole.usage
         for call in whole.calls:
-            why = await self._rule(call, since, exchange)
+            why = await self._rule(call, exchange)
             if why is not None:
                 whole.deny(call, why)
-        answer = web.Response(status=got.status, headers=_returned(got.headers), body=whole.bytes())
+        headers = _returned(got.headers, "application/json")
+        answer = web.Response(status=got.status, headers=headers, body=whole.bytes())
         await answer.prepare(request)
         await answer.write_eof()
         return answer
@@ -389,7 +408,9 @@ class Gateway:
         exchange: Exchange,
     ) -> web.StreamResponse:
         reader = dialect.reader(asked, self._rules.fences)
-        answer = web.StreamResponse(status=got.status, headers=_returned(got.headers))
+        answer = web.StreamResponse(
+            status=got.status, headers=_returned(got.headers, "text/event-stream; charset=utf-8")
+        )
         await answer.prepare(request)
         try:
             async for data in got.content.iter_any():
@@ -412,7 +433,6 @@ class Gateway:
         exchange: Exchange,
     ) -> None:
         """Send parts of an answer on, each call once it is judged."""
-        since = asyncio.get_running_loop().time()
         waiting = b""
         try:
             for part in parts:
@@ -421,28 +441,33 @@ class Gateway:
                     continue
                 await self._write(answer, waiting)
                 waiting = b""
-                why = await self._rule(part.call, since, exchange)
+                why = await self._rule(part.call, exchange)
                 waiting = part.data if why is None else reader.deny(part, why)
         finally:
             # Also what came before something that is not understood.
             await self._write(answer, waiting)
 
-    async def _failed(self, request: web.BaseRequest, got: aiohttp.ClientResponse) -> web.StreamResponse:
-        """Pass an upstream's error on."""
-        data = await _bounded(got)
-        headers = _returned(got.headers)
-        # Whatever it says that it is: an error is not a place for a stream of calls.
-        if headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
-            headers["Content-Type"] = "text/plain; charset=utf-8"
-        answer = web.Response(status=got.status, headers=headers, body=data)
+    async def _failed(
+        self, request: web.BaseRequest, got: aiohttp.ClientResponse, dialect: protocols.Dialect
+    ) -> web.StreamResponse:
+        """Tell an upstream's error, in words of its own API and nothing else: an answer has no place in it."""
+        try:
+            told = json.loads(await _bounded(got))["error"]
+            line = told if isinstance(told, str) else told["message"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            line = f"status {got.status}, without a message"
+        headers = _returned(got.headers, "application/json")
+        answer = web.Response(
+            status=got.status, headers=headers, body=dialect.refusal(got.status, str(line)[:2000])
+        )
         await answer.prepare(request)
         await answer.write_eof()
         return answer
 
     # Judging
 
-    async def _rule(self, call: Call, since: float, exchange: Exchange) -> str | None:
-        """Have a call judged, and act on it.
+    async def _rule(self, call: Call, exchange: Exchange) -> str | None:
+        """Have a call judged, and act on it. Its time runs from here on: what came before it was another's.
 
         Returns:
             Why the call is denied, None if it is allowed.
@@ -455,7 +480,7 @@ class Gateway:
         findings: tuple[Finding, ...]
         try:
             try:
-                judgement = await self._judge(call, since)
+                judgement = await self._judge(call, asyncio.get_running_loop().time())
             except Unjudged as error:
                 # Blindness is a trip, where the rules say so.
                 why = f"a call of {call.name[:80]} was not judged: {error}"
@@ -532,8 +557,8 @@ class Gateway:
                 headers.add(name, value)
         key = self._keys.get(api.name)
         if key is not None:
-            # Every request of Anthropic's API names its version.
-            if "anthropic-version" in headers:
+            # Not by what the agent sends: it would choose where the key stands.
+            if api.name == "anthropic" or request.path.endswith(("/messages", "/messages/count_tokens")):
                 headers["x-api-key"] = key
             else:
                 headers["Authorization"] = f"Bearer {key}"
@@ -618,13 +643,9 @@ class _Upstream:
             raise Refused(502, f"the answer of {self._name} broke off: {_line(error)}") from None
 
 
-async def _carry(source: Any, target: Any) -> None:
-    """Carry the messages of one side of a WebSocket to the other."""
-    async for message in source:
-        if message.type is aiohttp.WSMsgType.TEXT:
-            await target.send_str(message.data)
-        elif message.type is aiohttp.WSMsgType.BINARY:
-            await target.send_bytes(message.data)
+async def _no_redirect(*_: object) -> None:
+    """Go nowhere else: the operator's key would go along. A WebSocket's start cannot be told so otherwise."""
+    raise aiohttp.ClientError("it leads elsewhere")
 
 
 async def _bounded(got: aiohttp.ClientResponse) -> bytes:
@@ -637,11 +658,15 @@ async def _bounded(got: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _returned(headers: Mapping[str, str]) -> CIMultiDict[str]:
+def _returned(headers: Mapping[str, str], kind: str | None = None) -> CIMultiDict[str]:
+    """What is sent on of an answer's head; its type is what it was read as, and no other."""
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         if name.lower() not in _NOT_RETURNED:
             kept.add(name, value)
+    if kind is not None:
+        kept.popall("Content-Type", None)
+        kept["Content-Type"] = kind
     return kept
 
 

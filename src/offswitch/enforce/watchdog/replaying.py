@@ -70,7 +70,11 @@ def replay(path: str, rules: Rules) -> Iterator[Replayed]:
         for call in calls:
             findings += judge.judge(call).findings
         began = began or at
-        for over in (budgets.add(usage, str(told.get("model", ""))), budgets.elapsed((at - began) / 1000)):
+        for over in (
+            budgets.begin(),
+            budgets.add(usage, str(told.get("model", ""))),
+            budgets.elapsed((at - began) / 1000),
+        ):
             findings += [over] if over is not None else []
         yield Replayed(int(told["number"]), at, endpoint, len(calls), tuple(findings), was)
 

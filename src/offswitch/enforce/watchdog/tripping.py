@@ -16,6 +16,8 @@ AGAIN = 1.0
 """Seconds until an action that did not work is tried again."""
 _LONGEST = 30.0
 """Seconds that one try may take."""
+_WHY = 1000
+"""Most characters of a reason."""
 
 
 class ActionError(ValueError):
@@ -68,14 +70,18 @@ async def carry_out(
         state: ``--state`` of the agent that is to be stopped.
         tell: Says a line to people.
     """
+    # It tells of what a model wrote, and goes into variables and arguments.
+    why = "".join(one if one.isprintable() else " " for one in why[:_WHY])
     while True:
         try:
             async with asyncio.timeout(_LONGEST):
                 problem = await _try(action, why, pattern, state)
         except TimeoutError:
             problem = f"it took more than {_LONGEST:.0f} s"
-        except OSError as error:
-            problem = error.strerror or str(error)
+        except Exception as error:
+            problem = (
+                (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            )
         if problem is None:
             tell(f"{action.kind}:{action.what} done")
             return

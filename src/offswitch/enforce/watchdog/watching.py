@@ -139,7 +139,7 @@ class Watching:
         """A request that is about to be sent upstream; what is found in it."""
         exchange.asked = asked
         exchange.hosted = tuple(tool.name for tool in asked.tools if tool.hosted)
-        found = []
+        found = [over] if (over := self._budgets.begin()) else []
         if self._record is not None:
             try:
                 self._record.add(
@@ -161,7 +161,7 @@ class Watching:
 
     def answered(self, exchange: Exchange) -> list[Finding]:
         """An exchange that is over; what is found in it."""
-        if not exchange.dialect or not exchange.status:
+        if not exchange.forwarded:
             return []
         found = []
         if self._telemetry is not None and exchange.asked is not None:
@@ -180,7 +180,8 @@ class Watching:
                 self._traffic.add(exchange, asyncio.get_running_loop().time() - exchange.began)
             except OSError as error:
                 found.append(self._lost(f"the record of the traffic cannot be written: {error.strerror}"))
-        if over := self._budgets.add(exchange.usage, exchange.model):
+        # An error used nothing; of what the agent hung up on, nobody knows what it used.
+        if exchange.status < 300 and (over := self._budgets.add(exchange.usage, exchange.model)):
             found.append(over)
         return found
 

@@ -201,4 +201,5 @@ def _regex(glob: str) -> str:
         else:
             out.append(re.escape(glob[at]))
             at += 1
-    return "".join(out) + r"(?:/.*)?$"
+    # A name may hold a line's end.
+    return f"(?s:{''.join(out)}(?:/.*)?)\\Z"
