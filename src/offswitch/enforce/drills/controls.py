@@ -449,7 +449,7 @@ _resource.setrlimit = lambda which, both: _set(which, (both[0], _resource.getrli
         "the sandbox's init heeds no signal but TERM",
         ("signals-to-init",),
         # As it comes to pass: before it is up, once it is, or just before the order.
-        "ended before it was up|an end of the off-switch|no agent .* is running",
+        "ended before it was up|an end of the off-switch|no agent drilled is running",
         _INIT.format(plain="trap '' HUP", weaker="trap 'exit 97' HUP"),
     ),
     Control(
