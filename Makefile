@@ -23,10 +23,10 @@ weights: setup ## Fetch the embedded model, once
 measure: setup $(if $(ARGS),,weights) ## Measure the embedded model and some model organisms; writes a report
 	@$(PY) -m offswitch measure $(ARGS)
 
-test: setup ## Run the tests
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+test: setup ## Run the tests, two at a time: most of their time they wait
+	@$(PY) -m pytest -m "not slow" -n 2 --dist worksteal $(ARGS)
 
-test-slow: setup ## Run the slow tests (minutes each), two at a time: most of their time they wait
+test-slow: setup ## Run the slow tests (minutes each), two at a time too
 	@$(PY) -m pytest -m slow -n 2 --dist worksteal $(ARGS) || [ $$? -eq 5 ] # 5: no slow test was selected
 
 bench: setup ## Run the benchmarks: JSON on stdout, a table on stderr
