@@ -115,7 +115,7 @@ def _keys(plan: "dict[str, Any]") -> dict[str, str]:
         return {}
     from offswitch.enforce.watchdog import apis
 
-    given = tuple(apis.Api(name, url) for name, url in plan["apis"])
+    given = apis.of(plan["apis"])
     found = apis.keys(given)
     for api in given:
         if api.name not in found:

@@ -640,7 +640,7 @@ def _keys(plan: dict[str, Any]) -> dict[str, str]:
         return {}
     from offswitch.enforce.watchdog import apis
 
-    return apis.keys(tuple(apis.Api(name, url) for name, url in plan["apis"]))
+    return apis.keys(apis.of(plan["apis"]))
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,15 @@ class Begun:
 
 
 def _program() -> list[str]:
+    return program_of("offswitch.enforce.supervisor.main")
+
+
+def program_of(module: str) -> list[str]:
+    """The command that runs ``main`` of a module of ours, with the standard library, this package and the installed
+    ones alone; ``main`` has the collector of garbage to turn on."""
     source = os.path.realpath(__file__ + "/../../..")
     paths = f"import gc, sys; gc.disable(); sys.path.insert(0, {source!r}); sys.path += {_site()!r}"
-    code = f"{paths}; from offswitch.enforce.supervisor.main import main; main()"
-    return [sys.executable, "-I", "-S", "-c", code]
+    return [sys.executable, "-I", "-S", "-c", f"{paths}; from {module} import main; main()"]
 
 
 def _site() -> list[str]:

@@ -318,10 +318,10 @@ def _led(apis: Sequence[tuple[str, str]], sandbox: str) -> dict[str, str]:
     """What leads the agent's clients to the gateway, and not by way of the proxy."""
     if not apis:
         return {}
-    from offswitch.enforce.watchdog.apis import Api, variables
+    from offswitch.enforce.watchdog.apis import of, variables
 
     host = gate(sandbox)
-    given = variables(tuple(Api(name, url) for name, url in apis), f"{host}:{GATEWAY}")
+    given = variables(of(apis), f"{host}:{GATEWAY}")
     return {**given, "NO_PROXY": host, "no_proxy": host}
 
 

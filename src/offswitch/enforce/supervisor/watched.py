@@ -7,11 +7,11 @@ gateway is a program of its own, begun before the sandbox: it loads for longer t
 import os
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from offswitch.enforce.beginning import program_of
 from offswitch.enforce.supervisor.loop import TICK
 from offswitch.sandboxes import wire
 
@@ -64,16 +64,10 @@ class Watched:
             Its pid.
         """
         ours, theirs = wire.pair()
-        source = os.path.realpath(__file__ + "/../../../..")
-        site = [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
-        code = (
-            f"import gc, sys; gc.disable(); sys.path.insert(0, {source!r}); sys.path += {site!r}; "
-            "from offswitch.enforce.watchdog.process import main; main()"
-        )
-        command = [sys.executable, "-I", "-S", "-c", code]
+        command = program_of("offswitch.enforce.watchdog.process")
         with theirs:
             dup = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
-            pid = os.posix_spawn(sys.executable, command, {}, file_actions=dup)
+            pid = os.posix_spawn(command[0], command, {}, file_actions=dup)
         self.gateway = os.pidfd_open(pid)
         plan = self._plan
         who = (plan["name"], plan["run"])

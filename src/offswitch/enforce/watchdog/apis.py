@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -71,6 +71,11 @@ def parse(text: str) -> Api:
             f"its key comes from {Api(name, '').key_variable}"
         )
     return Api(name, urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")))
+
+
+def of(stated: Iterable[tuple[str, str]]) -> "tuple[Api, ...]":
+    """The APIs of a plan, which has each as its name and its URL."""
+    return tuple(Api(name, url) for name, url in stated)
 
 
 def keys(apis: "tuple[Api, ...]", environment: Mapping[str, str] = os.environ) -> dict[str, str]:

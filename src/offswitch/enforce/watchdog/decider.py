@@ -12,11 +12,10 @@ import pkgutil
 import signal
 import socket
 import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from offswitch.enforce.beginning import program_of
 from offswitch.enforce.watchdog.calls import Call, Finding, Judgement
 from offswitch.sandboxes import kernel, wire
 
@@ -44,15 +43,9 @@ class Judges:
 
     def __init__(self, rules: dict[str, Any], user: int | None = None) -> None:
         self._line, theirs = wire.pair()
-        source = str(Path(__file__).resolve().parents[3])
-        site = [place for place in sys.path if place.endswith(("site-packages", "dist-packages"))]
-        code = (
-            f"import sys; sys.path.insert(0, {source!r}); sys.path += {site!r}; "
-            "from offswitch.enforce.watchdog.decider import main; main()"
-        )
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", code],
+                program_of("offswitch.enforce.watchdog.decider"),
                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={}, cwd="/", start_new_session=True,
             )  # fmt: skip
         wire.send(self._line, ("rules", os.getpid(), user, rules))
@@ -212,6 +205,7 @@ class Decider:
 
 def main() -> None:
     """Be the process that judges are forked from, for the gateway at the other end of standard input."""
+    gc.enable()
     line = socket.socket(fileno=os.dup(0))
     message = wire.receive(line)
     if message is None:

@@ -7,7 +7,6 @@ not what its API says. Each such thing ends in an error in the API's own form, w
 """
 
 import asyncio
-import fnmatch
 import json
 import ssl
 import time
@@ -276,14 +275,9 @@ class Gateway:
     ) -> web.StreamResponse:
         """An endpoint that carries no calls, or that the rules name."""
         endpoint = f"{request.method} {path}"
-        if not protocols.harmless(request.method, path) and not any(
-            fnmatch.fnmatchcase(endpoint, one) for one in self._rules.endpoints
-        ):
-            finding = Finding(
-                "endpoint", self._shut, f"{endpoint[:200]} is not an endpoint that the rules name"
-            )
-            self._act([finding])
-            if self._shut == "deny":
+        if not protocols.harmless(request.method, path) and not self._rules.lets_through(endpoint):
+            why = f"{endpoint[:200]} is not an endpoint that the rules name"
+            if self._act([Finding("endpoint", self._shut, why)]) is not None:
                 raise Refused(403, f"offswitch does not pass on {endpoint[:200]}; the policy can name it")
         body = await self._body(request)
         await self._forwards()
@@ -344,10 +338,9 @@ class Gateway:
         asked = dialect.asked(body)
         exchange.model = asked.model
         for tool in asked.tools:
-            if tool.hosted and not any(fnmatch.fnmatchcase(tool.name, one) for one in self._rules.hosted):
+            if tool.hosted and not self._rules.lets_execute(tool.name):
                 why = f"the tool {tool.name[:80]} would be executed by the provider, where nobody sees it"
-                self._act([Finding("hosted-tool", self._shut, why)])
-                if self._shut == "deny":
+                if self._act([Finding("hosted-tool", self._shut, why)]) is not None:
                     raise Refused(
                         403, f"offswitch does not pass this request on: {why}; the policy can name it"
                     )

@@ -22,7 +22,7 @@ import aiohttp
 
 from offswitch.enforce.supervisor.loop import TICK
 from offswitch.enforce.watchdog import telemetry
-from offswitch.enforce.watchdog.apis import Api
+from offswitch.enforce.watchdog.apis import Api, of
 from offswitch.enforce.watchdog.decider import Decider, Judges, Unjudged
 from offswitch.enforce.watchdog.gateway import Gateway
 from offswitch.enforce.watchdog.instructions import RecordLost
@@ -91,17 +91,17 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:
-        apis = tuple(Api(name, url) for name, url in stated)
+        given_apis = of(stated)
         with os.fdopen(keys, "rb") as file:
             given = json.loads(file.read())
+        # Certificates and the SDK are told by variables of the process.
+        os.environ.update(given["environment"])
         rules = Rules.of(plain)
         user, claim = identity.claim() if identity.needed() else (None, None)
         judges = Judges(plain, user)
         tls = ssl.create_default_context()
         _load()
         pins = Pins.load(rules.pin) if rules.pin else None
-        # The SDK reads its own variables from the process's.
-        os.environ.update(given["environment"])
         exported = telemetry.begin(agent=name, run=run, texts=not rules.private)
         if user is not None:
             os.fchown(folder, user, user)
@@ -122,7 +122,7 @@ def main() -> None:
     except (OSError, ValueError, ImportError, RecordLost, telemetry.TelemetryError) as error:
         wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
         return
-    asyncio.run(_serve(line, supervised, watching, apis, given["keys"], rules, judges, tls))
+    asyncio.run(_serve(line, supervised, watching, given_apis, given["keys"], rules, judges, tls))
     del claim
 
 

@@ -1,6 +1,5 @@
 """What a policy would have done with recorded traffic: nothing is asked, run or stopped."""
 
-import fnmatch
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ def replay(path: str, rules: Rules) -> Iterator[Replayed]:
             findings = [
                 Finding("hosted-tool", rules.mode, f"the tool {name} would be executed by the provider")
                 for name in told["hosted"]
-                if not any(fnmatch.fnmatchcase(name, one) for one in rules.hosted)
+                if not rules.lets_execute(name)
             ]
             calls = [Call(one["id"], one["name"], one["arguments"], one["kind"]) for one in told["calls"]]
             usage = None if told["usage"] is None else Usage(*told["usage"])

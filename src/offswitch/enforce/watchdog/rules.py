@@ -130,6 +130,14 @@ class Rules:
         """What is done about a finding of a pattern. Stalling is only recorded, unless the rules say otherwise."""
         return self.patterns.get(pattern, "observe" if pattern == "stall" else self.mode)
 
+    def lets_through(self, endpoint: str) -> bool:
+        """Whether an endpoint (``METHOD /path``) is one that the rules name."""
+        return any(fnmatch.fnmatchcase(endpoint, one) for one in self.endpoints)
+
+    def lets_execute(self, tool: str) -> bool:
+        """Whether a tool that the provider executes is one that the rules name."""
+        return any(fnmatch.fnmatchcase(tool, one) for one in self.hosted)
+
     def price(self, model: str) -> tuple[float, float] | None:
         """What a million tokens read, and written, cost of a model; None where no price fits. The longest name wins."""
         fitting = [name for name in self.prices if fnmatch.fnmatchcase(model, name)]
