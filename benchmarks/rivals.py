@@ -183,6 +183,27 @@ class Containers:
         return Stopped(ms, survivors, said)
 
 
+def unmount(folder: Path) -> None:
+    """Take away what podman has mounted below a folder; its own cleanup runs on when a container has been removed."""
+
+    def left() -> list[str]:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return [path for path in (line.split()[4] for line in lines) if path.startswith(f"{folder}/")]
+
+    def gone() -> bool:
+        for path in reversed(left()):
+            subprocess.run(["umount", path], stderr=subprocess.DEVNULL)
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    until(gone, 60, f"{folder} cannot be removed")
+
+
 def _within(number: int) -> int:
     found = 0
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
@@ -303,8 +324,9 @@ def rivals(folder: Path, quick: bool) -> Iterator[tuple[str, Any, int]]:
 def compare(quick: bool) -> list[dict[str, Any]]:
     """Every rival on every payload."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="offswitch-rivals-") as folder:
-        for name, act, runs in rivals(Path(folder), quick):
+    folder = Path(tempfile.mkdtemp(prefix="offswitch-rivals-"))
+    try:
+        for name, act, runs in rivals(folder, quick):
             detail: dict[str, Any] = {}
             for payload in _payloads.PAYLOADS:
                 with Stage() as stage:
@@ -326,6 +348,8 @@ def compare(quick: bool) -> list[dict[str, Any]]:
             row.update(unit=f"of {runs * len(_payloads.PAYLOADS)}", target="= 0" if mine else "")
             row.update(holds=left == 0 if mine else None, detail=detail)
             rows.append(row)
+    finally:
+        unmount(folder)
     return rows
 
 

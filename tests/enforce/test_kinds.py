@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.enforce.conftest import Ground, eventually, opened
+from tests.enforce.conftest import Ground, alive, eventually, opened
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def test_the_loss_of_a_part_stops_it(ground: Ground, kind: dict[str, Any], part:
     inside = _inside(family["cell"])
     assert inside
     os.kill(family[part], 9)
-    eventually(lambda: not any(map(_alive, inside)), 30)
+    eventually(lambda: not any(map(alive, inside)), 30)
     eventually(lambda: (found := ground.latched()) is not None and found["state"] == "stopped", 30)
 
 
@@ -123,13 +123,6 @@ def test_it_is_held_and_goes_on(ground: Ground, kind: dict[str, Any]) -> None:
             assert (await agent.stop())["dead"]
 
     anyio.run(one)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def _inside(cell: int) -> list[int]:
