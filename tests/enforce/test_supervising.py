@@ -296,6 +296,21 @@ def test_category_0_overtakes_category_1(ground: Ground) -> None:
         assert control.receive(line, 10)[0]["dead"]
 
 
+def test_what_ends_a_grace_early_leaves_the_stop_the_operators(ground: Ground) -> None:
+    running = ground.up(STUBBORN)
+    with control.connect(ground.places, "agent") as line:
+        asked = {"do": "stop", "order": None, "category": 1, "grace_ms": 600_000, "reason": "enough"}
+        control.send(line, asked)
+        eventually(lambda: ground.status()["state"] == "stopping")
+        os.kill(running.supervisor, signal.SIGTERM)
+        assert control.receive(line, 20)[0]["dead"]
+    eventually(lambda: ground.receipts(running))
+    [receipt] = ground.receipts(running)
+    assert (receipt["order"]["origin"], receipt["order"]["reason"]) == ("local owner", "enough")
+    said = [line for line in ground.account() if line["event"] == "stop"]
+    assert [one["origin"] for one in said] == ["local owner", "supervisor"]
+
+
 def test_an_order_of_an_earlier_run_is_refused_and_the_owner_still_stops(ground: Ground) -> None:
     keys = own(ground)
     first = ground.up("true", **keys)

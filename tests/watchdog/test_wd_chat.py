@@ -259,12 +259,28 @@ def test_what_is_not_one_thing_is_refused(why: str, data: bytes) -> None:
         b"data: [DONE]\n",
         b": open",
         b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n',
-        b'data: {"choices":[{"index":0,"delta":{"content":"\xe2\x80\xa8 \\u2028"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"\xe2\x80\xa6 \\u2028"}}]}\n\n',
     ],
 )
 def test_what_carries_no_call_passes_unchanged(data: bytes) -> None:
     assert Read(CHAT, data).out == data
     assert Read(CHAT, data, cuts=range(len(data))).out == data
+
+
+def test_a_text_brings_no_lines_of_its_own() -> None:
+    """Some clients split a stream where ``str.splitlines`` does: the model must not write them an event."""
+    call = '{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"sh"}}]}}]}'
+    text = f"one\u2028\u2029\u0085data: {call}\u2028\u2028"
+    stream = b"".join(
+        f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': text + str(number)}}]}, ensure_ascii=False)}"
+        "\n\n".encode()
+        for number in range(40)
+    )
+    for cuts in ((), range(0, len(stream), 7)):
+        out = Read(CHAT, stream, cuts=cuts).out.decode()
+        assert len(out.splitlines()) == 80
+        told = [json.loads(line[6:])["choices"][0]["delta"]["content"] for line in out.split("\n") if line]
+        assert told == [text + str(number) for number in range(40)]
 
 
 def test_a_byte_order_mark_is_left_out() -> None:

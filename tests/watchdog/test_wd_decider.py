@@ -1,6 +1,7 @@
 """The judge in a process of its own: what it does not say in time counts as not judged, and the next call is judged."""
 
 import asyncio
+import json
 import os
 import select
 import signal
@@ -95,6 +96,40 @@ async def test_a_judge_that_is_lost_has_judged_nothing_and_another_comes(judges:
     with pytest.raises(Unjudged, match="was lost"):
         await asking
     assert (await ask(decider, BAD)).findings
+    decider.close()
+
+
+async def test_another_judge_knows_what_earlier_calls_wrote(judges: Judges) -> None:
+    decider = Decider(judges, 5.0)
+    await decider.start()
+    write = Call("1", "bash", json.dumps({"command": "echo 'rm -f stop.sh' > /tmp/a; ln -s stop.sh b"}))
+    for text in ("x" * 200_000, "y" * 100_000):
+        await ask(decider, Call("0", "bash", json.dumps({"command": f"echo {text}"})))
+    assert not (await ask(decider, write)).findings
+    os.kill(_judge_of(judges), signal.SIGKILL)
+    await asyncio.sleep(0.1)
+    for command in ("sh /tmp/a", "echo > b"):
+        assert (await ask(decider, Call("2", "bash", json.dumps({"command": command})))).findings
+    assert decider._past_size == sum(len(one.arguments) for one in decider._past) <= 128 * 1024
+    decider.close()
+
+
+async def test_a_judge_that_does_not_come_through_the_past_is_followed_by_one_without(
+    judges: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HOPELESS", 0.5)
+    decider = Decider(judges, 0.2)
+    await decider.start()
+    hard = "\n".join(f"touch f{i}; cp f{i} g{i}; rm f{i}" for i in range(1500))
+    decider._past.extend(Call("1", "bash", json.dumps({"command": hard})) for _ in range(5))
+    os.kill(_judge_of(judges), signal.SIGKILL)
+    await asyncio.sleep(0.1)
+    with pytest.raises(Unjudged, match="within 200 ms"):
+        await ask(decider, GOOD)
+    await asyncio.sleep(1.5)
+    decider._within = 5.0
+    assert (await ask(decider, BAD)).findings
+    assert len(decider._past) == 1
     decider.close()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offswitch.enforce.watchdog import judging, patterns
-from offswitch.enforce.watchdog.calls import Call, Judgement
+from offswitch.enforce.watchdog.calls import MODES, Call, Judgement
 from offswitch.enforce.watchdog.judging import Judge
 from offswitch.enforce.watchdog.rules import Rules
 
@@ -140,9 +140,10 @@ def test_a_judge_that_breaks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError
 
     monkeypatch.setattr(judging, "shape", broken)
-    found = judged(forms.claude("ls"), rules=Rules(unclear="stop"))
-    assert found.mode == "stop"
-    assert not found.complete
+    for mode in MODES:
+        found = judged(forms.claude("ls"), rules=Rules(mode=mode))
+        assert [(one.pattern, one.mode) for one in found.findings] == [("unjudged", mode)]
+        assert not found.complete
 
 
 def test_a_rule_that_breaks_takes_nothing_along(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +152,24 @@ def test_a_rule_that_breaks_takes_nothing_along(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(patterns.PATTERNS, "kill-path", [broken, *patterns.load()["kill-path"]])
     found = judged(forms.claude("rm shutdown.sh"))
-    assert found.mode == "stop"
+    assert {one.pattern for one in found.findings} == {"kill-path", "unjudged"}
     assert not found.complete
+    assert judged(forms.claude("ls")).mode == "stop"
+
+
+LARGE = {
+    "long": "cat > a <<'E'\n" + "text and more text\n" * 100_000 + "E\nrm shutdown.sh",
+    "deep": "f() { if [ $1 = 0 ]; then rm shutdown.sh; else f $(($1 - 1)); fi; }; f 100",
+    "many": "echo x > a\n" * 40_000 + "rm shutdown.sh",
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_beyond_the_judges_bounds_is_not_judged(name: str) -> None:
+    """The model chooses how large a call is: what it hides behind the bounds is no harmless call."""
+    for mode in MODES:
+        found = judged(forms.claude(LARGE[name]), rules=Rules(mode=mode, files=("shutdown.sh",)))
+        assert ("unjudged", mode) in [(one.pattern, one.mode) for one in found.findings]
 
 
 def test_the_strongest_finding_is_never_cut_off() -> None:

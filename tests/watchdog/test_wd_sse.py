@@ -1,5 +1,7 @@
 """Server-sent events, as the WHATWG HTML standard reads them."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,3 +103,25 @@ def test_pieces_make_no_difference(data: bytes, cuts: list[int]) -> None:
     whole = read(data)
     assert read(data, cuts) == whole
     assert b"".join(one.raw for one in whole) == data.removeprefix(b"\xef\xbb\xbf")
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+@pytest.mark.parametrize(
+    "line", ['data: {"text": "one%sdata: two%s%s"}', ": one%sdata: two%s%s", "id: 1%sdata: two%s%s"]
+)
+def test_what_only_some_clients_take_for_a_line_end_is_escaped(line: str, end: str) -> None:
+    """A client that splits texts, as ``str.splitlines`` does, sees the lines of one that splits bytes."""
+    [event] = [one for one in read((line % (end, end, end)).encode() + b"\n\n") if one.raw != b"\n"]
+    text = event.raw.decode()
+    assert [one for one in text.splitlines() if one] == [text.rstrip("\n")]
+    if event.data is not None and event.data.startswith(b"{"):
+        assert json.loads(event.data)["text"] == f"one{end}data: two{end}{end}"
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+@pytest.mark.parametrize(
+    "line", ['data: {"text": "one%sdata: two"}', ": one%sdata: two", "id: 1%sdata: two", "event: a%sb"]
+)
+def test_a_line_end_of_some_clients_that_json_has_not_ends_the_stream(line: str, end: str) -> None:
+    with pytest.raises(Unreadable, match="end of a line"):
+        read((line % end).encode() + b"\n\n")

@@ -170,13 +170,15 @@ class Supervisor:
         )
         if stops:
             assert cause is not None
-            self._cause = {"category": int(event == "order-1"), **cause}
-            self._ordered = now
+            cause = {"category": int(event == "order-1"), **cause}
+            # What happens in an operator's grace ends it early; the stop stays the operator's.
+            if self._cause is None or event.startswith("order"):
+                self._cause, self._ordered = cause, now
         for action in actions:
             if action in self._do:
                 self._do[action]()
-        if stops and self._cause is not None:
-            self.note("stop", **self._cause)
+        if stops:
+            self.note("stop", **cause)
 
     def stop(self, cause: "dict[str, Any]", category: int = 0, grace: float = 0.0) -> None:
         """Stop the agent on an order.

@@ -7,12 +7,15 @@ do none of these to the gateway: what is not answered in time is `Unjudged`, and
 import asyncio
 import gc
 import importlib
+import json
 import os
 import pkgutil
 import signal
 import socket
 import subprocess
+from collections import deque
 from contextlib import suppress
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from offswitch.enforce.beginning import program_of
@@ -20,12 +23,16 @@ from offswitch.enforce.watchdog.calls import Call, Finding, Judgement
 from offswitch.sandboxes import kernel, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from offswitch.enforce.watchdog.judging import Judge
 
 _HOPELESS = 2.0
 """Seconds after which a judge that has not answered is ended, and another begins."""
 _READY = 30.0
 """Seconds that a judge may take to load."""
+_PAST, _PAST_SIZE = 100, 128 * 1024
+"""Calls, and letters in them, that the next judge is told of when one is lost."""
 
 
 class Unjudged(Exception):
@@ -50,16 +57,21 @@ class Judges:
             )  # fmt: skip
         wire.send(self._line, ("rules", os.getpid(), user, rules))
 
-    def another(self) -> socket.socket:
+    def another(self, past: "Iterable[Call]" = ()) -> socket.socket:
         """A socket to a new judge, which says ``ready`` once it is; the one before it is ended.
+
+        Args:
+            past: Calls that it takes as made before it came.
 
         Raises:
             Unjudged: There is none to be had.
         """
         ours, theirs = wire.pair()
-        with theirs:
+        with theirs, os.fdopen(os.memfd_create("past", os.MFD_CLOEXEC), "wb") as file:
+            file.write(json.dumps([astuple(call) for call in past]).encode())
+            file.flush()
             try:
-                wire.send(self._line, ("begin",), [theirs.fileno()])
+                wire.send(self._line, ("begin",), [theirs.fileno(), file.fileno()])
             except OSError:
                 ours.close()
                 raise Unjudged("the judge was lost") from None
@@ -85,7 +97,9 @@ class Decider:
         self._judges = judges
         self._within = within
         self._line: socket.socket | None = None
-        self._waiting: dict[int, tuple[asyncio.Future[Judgement], float]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Judgement], float, Call]] = {}
+        self._past: deque[Call] = deque()
+        self._past_size = 0
         self._number = 0
         self._ready: asyncio.Future[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -123,7 +137,7 @@ class Decider:
         assert self._line is not None
         self._number += 1
         number, answer = self._number, loop.create_future()
-        self._waiting[number] = (answer, loop.time())
+        self._waiting[number] = (answer, loop.time(), call)
         try:
             wire.send(self._line, ("judge", number, call.id, call.name, call.arguments, call.kind))
         except OSError:
@@ -138,7 +152,7 @@ class Decider:
             raise Unjudged(f"it was not judged within {self._within * 1000:.0f} ms") from None
 
     def _begin(self) -> None:
-        ours = self._judges.another()
+        ours = self._judges.another(self._past)
         ours.setblocking(False)
         self._line = ours
         loop = asyncio.get_running_loop()
@@ -164,14 +178,25 @@ class Decider:
                 self._ready.set_result(None)
             return
         number, *rest = values
-        answer, _ = self._waiting.pop(number, (None, 0.0))
-        if answer is None or answer.done():
+        if number not in self._waiting:
+            return
+        answer, _, call = self._waiting.pop(number)
+        if word == "judged":
+            self._remember(call)
+        if answer.done():
             return
         if word == "failed":
             answer.set_exception(Unjudged(f"the judge failed: {rest[0]}"))
         else:
             findings, complete = rest
             answer.set_result(Judgement(tuple(Finding(*one) for one in findings), complete))
+
+    def _remember(self, call: Call) -> None:
+        """Keep a call for the judge after this one, which else would not know what it wrote, or how often it came."""
+        self._past.append(call)
+        self._past_size += len(call.arguments)
+        while len(self._past) > _PAST or self._past_size > _PAST_SIZE:
+            self._past_size -= len(self._past.popleft().arguments)
 
     def _watch_over(self) -> None:
         if self._watch is None:
@@ -180,7 +205,7 @@ class Decider:
     def _look(self) -> None:
         """End a judge that hangs: it goes through one call after the other, so nobody else gets an answer either."""
         self._watch = None
-        oldest = min((began for _, began in self._waiting.values()), default=None)
+        oldest = min((began for _, began, _ in self._waiting.values()), default=None)
         if oldest is None:
             return
         if asyncio.get_running_loop().time() - oldest >= _HOPELESS:
@@ -197,8 +222,11 @@ class Decider:
             self._line = None
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(Unjudged(why))
+            # It did not come through what it was told of: the next one begins without.
+            self._past.clear()
+            self._past_size = 0
         waiting, self._waiting = self._waiting, {}
-        for answer, _ in waiting.values():
+        for answer, _, _ in waiting.values():
             if not answer.done():
                 answer.set_exception(Unjudged(why))
 
@@ -235,7 +263,7 @@ def main() -> None:
     gc.freeze()
     judging = 0
     while (message := wire.receive(line)) is not None:
-        _, (given,) = message
+        _, (given, past) = message
         if judging:
             # One that hangs hears nothing.
             os.kill(judging, signal.SIGKILL)
@@ -245,10 +273,16 @@ def main() -> None:
             try:
                 line.close()
                 kernel.die_with(own)
-                _judge(Judge(rules), socket.socket(fileno=given))
+                judge = Judge(rules)
+                with os.fdopen(past, "rb") as file:
+                    file.seek(0)
+                    for call in json.load(file):
+                        judge.judge(Call(*call))
+                _judge(judge, socket.socket(fileno=given))
             finally:
                 os._exit(0)
         os.close(given)
+        os.close(past)
 
 
 def _judge(judge: "Judge", line: socket.socket) -> None:

@@ -17,7 +17,7 @@ from offswitch.enforce.watchdog.calls import MODES, Call, Finding, Judgement
 from offswitch.enforce.watchdog.patterns.killpath import PROXIES
 from offswitch.enforce.watchdog.patterns.places import KillPath
 from offswitch.enforce.watchdog.rules import Rules
-from offswitch.enforce.watchdog.shapes import Change, Code, Deed, Fetch, Keys, Look, Run, shape
+from offswitch.enforce.watchdog.shapes import LONGEST, Change, Code, Deed, Fetch, Keys, Look, Run, shape
 from offswitch.evidence import patches
 from offswitch.evidence.effects import Effect
 from offswitch.evidence.shell import Account, programs
@@ -76,9 +76,7 @@ class Judge:
         except Exception as error:
             if strict:
                 raise
-            # What the model chose to break the judge with is not a harmless call.
-            why = f"the judge cannot follow it ({type(error).__name__})"
-            return Judgement((Finding("unclear", self._rules.unclear, why),), complete=False)
+            return Judgement((self._blind(f"it broke the judge ({type(error).__name__})"),), complete=False)
 
     def _judge(self, call: Call) -> Judgement:
         shaped = shape(call)
@@ -97,18 +95,25 @@ class Judge:
         )
         complete = shaped.complete and followed.complete
         findings: list[Finding] = []
+        if shaped.cut or followed.cut or len(call.arguments) > LONGEST:
+            findings.append(self._blind("it is larger, or deeper, than the judge can follow"))
         for name, rules in self._patterns.items():
             for rule in rules:
                 try:
                     findings += [Finding(name, self._rules.mode_of(name), why) for why in rule(seen)]
-                except Exception:  # one rule that breaks must not take along what the others find
+                except Exception as error:  # one rule that breaks must not take along what the others find
                     if strict:
                         raise
                     complete = False
+                    findings.append(self._blind(f"it broke a rule of {name} ({type(error).__name__})"))
         if not complete and self._rules.unclear != "observe":
             findings.append(Finding("unclear", self._rules.unclear, "the judge could not follow all of it"))
         strongest = sorted(dict.fromkeys(findings), key=lambda finding: -MODES.index(finding.mode))
         return Judgement(tuple(strongest[:_FINDINGS]), complete)
+
+    def _blind(self, why: str) -> Finding:
+        """What was not judged to its end. The model chose it: it counts as a judgement that is lost."""
+        return Finding("unjudged", self._rules.mode, why)
 
     def _count(self, call: Call) -> int:
         """How often in a row this call was made."""
@@ -157,10 +162,12 @@ class _Followed:
         self.effects: list[Effect] = []
         self.edits: list[patterns.Edit] = []
         self.complete = True
+        self.cut = False
 
     def take(self, found: Account) -> None:
         self.effects += found.effects
         self.complete = self.complete and found.complete
+        self.cut = self.cut or found.cut
         if found.waits:
             self.effects.append(Effect("sleep", "", content="inf", text="a loop that sleeps for ever"))
 

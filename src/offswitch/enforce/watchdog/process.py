@@ -15,6 +15,7 @@ import signal
 import socket
 import ssl
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -33,7 +34,7 @@ from offswitch.enforce.watchdog.watching import Watching
 from offswitch.sandboxes import identity, kernel, wire
 
 _EVENTS = 50
-"""Most lines a second for the account; what is above is counted."""
+"""Most lines of a kind a second for the account; what is above is counted."""
 
 
 class Supervised:
@@ -41,7 +42,8 @@ class Supervised:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
-        self._second, self._said, self._missed = 0, 0, 0
+        self._second, self._missed = 0, 0
+        self._said: Counter[tuple[str, object]] = Counter()
 
     def trip(self, why: str, pattern: str) -> None:
         """Have the agent stopped."""
@@ -56,9 +58,12 @@ class Supervised:
         if now != self._second:
             if self._missed:
                 self._tell(("event", "events left out", {"count": self._missed}))
-            self._second, self._said, self._missed = now, 0, 0
-        self._said += 1
-        if self._said > _EVENTS:
+            self._second, self._missed = now, 0
+            self._said.clear()
+        # Each kind of event, and each pattern, for itself: much of one does not push the others out.
+        kind = (event, facts.get("pattern"))
+        self._said[kind] += 1
+        if self._said[kind] > _EVENTS:
             self._missed += 1
         else:
             self._tell(("event", event, facts))

@@ -125,10 +125,12 @@ class Shape:
     Attributes:
         deeds: In order.
         complete: Whether all of the call was understood.
+        cut: Whether it is larger than what is read, or broke what reads it.
     """
 
     deeds: tuple[Deed, ...]
     complete: bool = True
+    cut: bool = False
 
 
 def shape(call: Call) -> Shape:
@@ -137,7 +139,7 @@ def shape(call: Call) -> Shape:
         return _shape(call)
     except (RecursionError, ValueError, TypeError, KeyError, AttributeError, MemoryError):
         # The model chooses the arguments: what breaks this is looked at as the text that it is.
-        return Shape((Run(call.arguments[:LONGEST], guess=True),), complete=False)
+        return Shape((Run(call.arguments[:LONGEST], guess=True),), complete=False, cut=True)
 
 
 # Tools

@@ -25,11 +25,13 @@ class Account:
         complete: False when part of the command was not followed: it is not bash, too large or too deep, or runs
             code that is not known. What is listed then still holds; something may be missing.
         waits: Whether it goes on sleeping until something ends it.
+        cut: Whether it is larger or deeper than what is followed, or broke what follows it.
     """
 
     effects: tuple[Effect, ...]
     complete: bool
     waits: bool = False
+    cut: bool = False
 
 
 def account(
@@ -67,19 +69,19 @@ def account(
     log = Log(exit_code)
     try:
         if len(command) > LONGEST:
-            log.complete = False
+            log.stop_short()
             command = command[:LONGEST]
         known_files = Files(files or {}, listing, (cwd, home))
         shell = Shell(log, known_files, cwd, home, environment or {}, [])
         shell.run_command(command)
     except (Exhausted, RecursionError, MemoryError):
-        log.complete = False
+        log.stop_short()
     except Exception:
         # An agent chooses this text. One that breaks the parser must not take the evidence gathered with it.
         if strict:
             raise
-        log.complete = False
-    return Account(tuple(log.effects), log.complete, log.waits)
+        log.stop_short()
+    return Account(tuple(log.effects), log.complete, log.waits, log.cut)
 
 
 strict = False

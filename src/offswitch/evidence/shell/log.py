@@ -25,6 +25,7 @@ class Log:
     exit_code: int | None = None
     effects: list[Effect] = field(default_factory=list)
     complete: bool = True
+    cut: bool = False
     steps: int = STEPS
     nesting: int = 0
     waits: bool = False
@@ -40,6 +41,10 @@ class Log:
         self.steps -= steps
         if self.steps < 0:
             raise Exhausted
+
+    def stop_short(self) -> None:
+        """Note that a bound was reached: what comes after it was not looked at."""
+        self.cut, self.complete = True, False
 
     def parse(self, text: str) -> Script:
         """The parsed text, kept, since loops and functions parse the same text again."""

@@ -149,25 +149,25 @@ class Session:
             shell.cwd = cwd or self.cwd
         try:
             if len(text) > package.LONGEST:
-                log.complete = False
+                log.stop_short()
                 text = text[: package.LONGEST]
             if program is None:
                 shell.run_command(text)
             else:
                 run_code(shell, program, text, ["-"])
         except (Exhausted, RecursionError, MemoryError):
-            log.complete = False
+            log.stop_short()
         except Exception:
             if package.strict:
                 raise
-            log.complete = False
+            log.stop_short()
         if keep:
             self._keep(files)
         if keep and program is None and known(shell.cwd) and shell.cwd.startswith("/"):
             self.cwd = shell.cwd
             state = shell.state()
             self._last = state if _differs(state) else None
-        return package.Account(tuple(log.effects), log.complete, log.waits)
+        return package.Account(tuple(log.effects), log.complete, log.waits, log.cut)
 
     def _keep(self, files: Files) -> None:
         for path, entry in files.changed.items():

@@ -161,7 +161,7 @@ class Shell:
         self.log.nesting += 1
         fits = self.log.nesting <= NESTING
         if not fits:
-            self.give_up()
+            self.log.stop_short()
         try:
             yield fits
         finally:

@@ -18,11 +18,22 @@ _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _END = re.compile(rb"\r\n|\n|\r")
 
 
+# Clients that split a text into lines, and not bytes, take these for line ends as well. In JSON, the first three stand
+# only in texts, where an escape means the same; the others stand nowhere.
+_ENDS_FOR_SOME = (
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+    (b"\xc2\x85", b"\\u0085"),
+)
+_NOWHERE = b"\x0b\x0c\x1c\x1d\x1e"
+
+
 class Event(NamedTuple):
     """One event, or what stands between events.
 
     Attributes:
-        raw: The bytes that it came in, the empty line after it included.
+        raw: The bytes that it came in, the empty line after it included; what only some clients take for a line end is
+            escaped in them.
         comment: Whether it is no event: a comment or an empty line.
         name: The value of ``event:``, b"" where there is none.
         data: The lines of ``data:``, joined by b"\\n"; None where there is none, and then no client sees an event.
@@ -79,7 +90,8 @@ class Events:
         # What was scanned holds no whole event.
         last = self._data.rfind(b"\n\n", max(self._at, self._scanned - 1))
         found = pattern.match(self._data, self._at, last + 2) if last >= 0 else None
-        return b"" if found is None else found.group()
+        run = b"" if found is None else found.group()
+        return b"" if any(end in run for end, _ in _ENDS_FOR_SOME) else run
 
     def skip(self, count: int) -> None:
         """Take bytes of whole events that were looked at."""
@@ -161,6 +173,11 @@ class Events:
     def _cut(self, end: int) -> bytes:
         raw = bytes(self._data[self._at : end])
         self._at = self._scanned = end
+        for some, escaped in _ENDS_FOR_SOME:
+            if some in raw:
+                raw = raw.replace(some, escaped)
+        if len(raw.translate(None, _NOWHERE)) != len(raw):
+            raise Unreadable("the stream holds a character that some clients take for the end of a line")
         return raw
 
 
