@@ -165,20 +165,17 @@ class Supervisor:
     def _carry_out(
         self, actions: tuple[str, ...], event: str, cause: "dict[str, Any] | None", before: str, now: int
     ) -> None:
-        stops = (
-            cause is not None and self._latch.state != before and self._latch.state not in ("running", "held")
-        )
-        if stops:
-            assert cause is not None
-            cause = {"category": int(event == "order-1"), **cause}
+        stop = None
+        if cause is not None and self._latch.state != before and self._latch.state not in ("running", "held"):
+            stop = {"category": int(event == "order-1"), **cause}
             # What happens in an operator's grace ends it early; the stop stays the operator's.
             if self._cause is None or event.startswith("order"):
-                self._cause, self._ordered = cause, now
+                self._cause, self._ordered = stop, now
         for action in actions:
             if action in self._do:
                 self._do[action]()
-        if stops:
-            self.note("stop", **cause)
+        if stop is not None:
+            self.note("stop", **stop)
 
     def stop(self, cause: "dict[str, Any]", category: int = 0, grace: float = 0.0) -> None:
         """Stop the agent on an order.
