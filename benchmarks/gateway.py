@@ -25,11 +25,14 @@ import aiohttp
 from _rows import row
 from aiohttp import web
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "watchdog"))
+
+from corpus import sizes
+
 RUNS = int(os.environ.get("RUNS", "300"))
 MANY = 32
 LITELLM = "1.106.2"
 HERE = Path(__file__).resolve()
-_COMMAND = "find . -name '*.py' -newer setup.cfg -exec grep -l 'import os' {} + | sort | head -n 20; "
 KINDS = ("plain", "streamed", "call", "streamed call", "1 MB")
 
 
@@ -42,10 +45,9 @@ def _chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
     return b"data: " + json.dumps(made).encode() + b"\n\n"
 
 
-def _call(size: int) -> dict[str, Any]:
-    command = (_COMMAND * (size // len(_COMMAND) + 1))[:size].rsplit(";", 1)[0]
-    return {"id": "call_1", "type": "function",
-            "function": {"name": "bash", "arguments": json.dumps({"command": command})}}  # fmt: skip
+def _call(case: sizes.Case) -> dict[str, Any]:
+    [call] = case.calls
+    return {"id": "call_1", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _whole(message: dict[str, Any], finish: str) -> bytes:
@@ -56,21 +58,25 @@ def _whole(message: dict[str, Any], finish: str) -> bytes:
 
 
 _WORDS = [_chunk({"content": f"word{number} "}) for number in range(20)]
-_PIECES = [_chunk({"tool_calls": [{"index": 0, **_call(2000)}]})]
 _END = [_chunk({}, "stop"), b"data: [DONE]\n\n"]
 _LONG = [_chunk({"content": "x" * 200})] * (1_000_000 // len(_chunk({"content": "x" * 200})))
-ANSWERS: dict[str, Sequence[bytes]] = {
-    "plain": [_whole({"content": "A short answer."}, "stop")],
-    "call": [_whole({"content": None, "tool_calls": [_call(2000)]}, "tool_calls")],
-    "streamed": [*_WORDS, *_END],
-    "streamed call": [_WORDS[0], *_PIECES, _chunk({}, "tool_calls"), _END[1]],
-    "1 MB": [*_LONG, *_END],
+# A kind's answers are asked for by number: the calls are the commands of two kilobytes that judgements are timed with.
+ANSWERS: dict[str, list[Sequence[bytes]]] = {
+    "plain": [[_whole({"content": "A short answer."}, "stop")]],
+    "call": [[_whole({"content": None, "tool_calls": [_call(case)]}, "tool_calls")] for case in sizes.CASES],
+    "streamed": [[*_WORDS, *_END]],
+    "streamed call": [
+        [_WORDS[0], _chunk({"tool_calls": [{"index": 0, **_call(case)}]}), _chunk({}, "tool_calls"), _END[1]]
+        for case in sizes.CASES
+    ],
+    "1 MB": [[*_LONG, *_END]],
 }
 
 
 async def _answer(request: web.Request) -> web.StreamResponse:
-    kind = request.headers.get("X-Kind", "") or (await request.json())["messages"][0]["content"]
-    pieces = ANSWERS[kind]
+    asked = request.headers.get("X-Kind", "") or (await request.json())["messages"][0]["content"]
+    kind, _, number = asked.partition("/")
+    pieces = ANSWERS[kind][int(number) % len(ANSWERS[kind])]
     if kind in ("plain", "call"):
         return web.Response(body=pieces[0], content_type="application/json")
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -119,13 +125,15 @@ def relay(port: int, target: str) -> None:
 # Measuring
 
 
-async def ask(session: aiohttp.ClientSession, url: str, kind: str) -> tuple[float, float]:
+async def ask(session: aiohttp.ClientSession, url: str, kind: str, number: int = 0) -> tuple[float, float]:
     """One request: seconds to the first byte of the body, and to the last."""
-    body = {"model": "bench", "messages": [{"role": "user", "content": kind}],
+    body = {"model": "bench", "messages": [{"role": "user", "content": f"{kind}/{number}"}],
             "stream": kind not in ("plain", "call"),
             "tools": [{"type": "function", "function": {"name": "bash", "parameters": {}}}]}  # fmt: skip
     start = time.perf_counter()
-    async with session.post(url, json=body, headers={"X-Kind": kind, "Authorization": "Bearer x"}) as answer:
+    async with session.post(
+        url, json=body, headers={"X-Kind": f"{kind}/{number}", "Authorization": "Bearer x"}
+    ) as answer:
         answer.raise_for_status()
         first = 0.0
         size = 0
@@ -146,9 +154,10 @@ async def measure(
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
         for url in targets.values():
             await asyncio.gather(*(ask(session, url, kind) for _ in range(max(3, clients))))
-        for _ in range(max(1, runs // clients)):
+        for turn in range(max(1, runs // clients)):
             for name, url in targets.items():
-                for first, whole in await asyncio.gather(*(ask(session, url, kind) for _ in range(clients))):
+                asked = (ask(session, url, kind, turn * clients + number) for number in range(clients))
+                for first, whole in await asyncio.gather(*asked):
                     taken[name]["first"].append(first * 1000)
                     taken[name]["whole"].append(whole * 1000)
     return taken
