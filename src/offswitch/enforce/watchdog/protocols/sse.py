@@ -91,7 +91,7 @@ class Events:
         last = self._data.rfind(b"\n\n", max(self._at, self._scanned - 1))
         found = pattern.match(self._data, self._at, last + 2) if last >= 0 else None
         run = b"" if found is None else found.group()
-        return b"" if any(end in run for end, _ in _ENDS_FOR_SOME) else run
+        return b"" if not run.isascii() and any(end in run for end, _ in _ENDS_FOR_SOME) else run
 
     def skip(self, count: int) -> None:
         """Take bytes of whole events that were looked at."""
@@ -173,8 +173,8 @@ class Events:
     def _cut(self, end: int) -> bytes:
         raw = bytes(self._data[self._at : end])
         self._at = self._scanned = end
-        for some, escaped in _ENDS_FOR_SOME:
-            if some in raw:
+        if not raw.isascii():
+            for some, escaped in _ENDS_FOR_SOME:
                 raw = raw.replace(some, escaped)
         if len(raw.translate(None, _NOWHERE)) != len(raw):
             raise Unreadable("the stream holds a character that some clients take for the end of a line")
