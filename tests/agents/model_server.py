@@ -5,6 +5,8 @@ each whole or streamed as server-sent events. What the model "says" is a script 
 time and costs nothing. A turn that runs a shell command is put in the words of the client: the server looks at the
 tools that the request offers, takes the one that runs shell commands, and fills in that tool's own arguments.
 
+A program that has its model write commands as text offers no tools; for such a one the server is told to do without.
+
 Which turn it is follows from the request alone: it is the number of turns that the model has already had in it. So a
 repeated request gets the same answer, and whoever asks without a shell tool (for a title, say) uses up no turn.
 After the last turn of the script the model thinks for ever: the request stays open until the server is closed.
@@ -24,9 +26,11 @@ MODEL = "scripted"
 
 _PIECE = 12
 _CREATED = 1_700_000_000
-_SHELL_TOOLS = ("exec_command", "shell_command", "shell", "bash", "Bash", "local_shell")
+_SHELL_TOOLS = ("exec_command", "shell_command", "shell", "bash", "Bash", "local_shell", "exec")
 # OpenAI's own tool, which is known by its type and has no name and no schema.
 _LOCAL_SHELL: dict[str, Any] = {"name": "local_shell", "schema": None}
+# codex has its newer models write JavaScript, which finds the shell tool among `tools`.
+_CODE = "exec"
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class ModelServer:
 
     Args:
         script: The turns, at least one.
+        without_tools: Whether to follow the script for requests that offer no shell tool too; then it has words alone.
 
     Attributes:
         port: The TCP port, once entered.
@@ -79,10 +84,11 @@ class ModelServer:
         asked: Every request so far, in order.
     """
 
-    def __init__(self, script: list[Turn]) -> None:
+    def __init__(self, script: list[Turn], *, without_tools: bool = False) -> None:
         if not script:
             raise ValueError("a script has at least one turn")
         self.script = list(script)
+        self.without_tools = without_tools
         self.asked: list[Asked] = []
         self.port = 0
         self.closing = threading.Event()
@@ -159,7 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(body)
         tool = _shell_tool(request)
         script = self.server.owner.script
-        number = None if tool is None else dialect.past(request)
+        followed = tool is not None or self.server.owner.without_tools
+        number = dialect.past(request) if followed else None
         if number is not None and number >= len(script):
             self._note(request, None)
             self.server.owner.closing.wait()
@@ -221,7 +228,10 @@ class _Handler(BaseHTTPRequestHandler):
 def _tools(request: dict[str, Any]) -> list[dict[str, Any]]:
     """The tools of a request, each with ``name`` and the JSON schema of its arguments, ``schema``."""
     found: list[dict[str, Any]] = []
-    for tool in request.get("tools") or []:
+    given = request.get("input")
+    added = [item for item in given if item.get("type") == "additional_tools"] if isinstance(given, list) else []
+    offered = [*(request.get("tools") or []), *(tool for item in added for tool in item["tools"])]
+    for tool in [inner for one in offered for inner in one.get("tools", [one])]:
         if tool.get("type") == "local_shell":
             found.append(_LOCAL_SHELL)
             continue
@@ -273,7 +283,8 @@ class _Dialect:
             assert tool is not None, "a script is only followed where there is a shell tool"
             self.tool = tool
             self.command = turn.command
-            self.given = {} if tool["schema"] is None else _arguments(tool["schema"], turn.command)
+            plain = tool["schema"] is None or tool["name"] == _CODE
+            self.given = {} if plain else _arguments(tool["schema"], turn.command)
             self.arguments = json.dumps(self.given)
 
     @staticmethod
@@ -344,7 +355,8 @@ class _Responses(_Dialect):
         if not isinstance(given, list):
             return 0
         return sum(
-            item.get("type") in ("function_call", "local_shell_call") or item.get("role") == "assistant"
+            item.get("type") in ("function_call", "custom_tool_call", "local_shell_call")
+            or item.get("role") == "assistant"
             for item in given
         )
 
@@ -354,6 +366,10 @@ class _Responses(_Dialect):
         if self.tool is None:
             content = [{"type": "output_text", "text": self.text, "annotations": []}] if done else []
             item = {"id": f"msg_{self.id}", "type": "message", "role": "assistant", "content": content}
+        elif self.tool["name"] == _CODE:
+            item = {"id": f"ctc_{self.id}", "type": "custom_tool_call", "name": _CODE}
+            item["call_id"] = f"call_{self.id}"
+            item["input"] = self._script() if done else ""
         elif self.tool["schema"] is None:
             action = {"type": "exec", "command": ["bash", "-c", self.command], "env": {}}
             item = {"id": f"lsh_{self.id}", "type": "local_shell_call", "action": action}
@@ -363,6 +379,10 @@ class _Responses(_Dialect):
             item["call_id"] = f"call_{self.id}"
             item["arguments"] = self.arguments if done else ""
         return {**item, "status": status}
+
+    def _script(self) -> str:
+        given = json.dumps({"cmd": self.command, "login": False})
+        return f"const done = await tools.exec_command({given});\ntext(done.output);\n"
 
     def _response(self, done: bool) -> dict[str, Any]:
         count = {"input_tokens": 10, "output_tokens": 10, "total_tokens": 20}
@@ -408,6 +428,10 @@ class _Responses(_Dialect):
             for piece in _pieces(self.arguments):
                 yield event("response.function_call_arguments.delta", **place, delta=piece)
             yield event("response.function_call_arguments.done", **place, arguments=self.arguments)
+        elif item["type"] == "custom_tool_call":
+            for piece in _pieces(self._script()):
+                yield event("response.custom_tool_call_input.delta", **place, delta=piece)
+            yield event("response.custom_tool_call_input.done", **place, input=self._script())
         yield event("response.output_item.done", output_index=0, item=self._item(True))
         yield event("response.completed", response=self._response(True))
 
