@@ -79,14 +79,15 @@ def within(number: int) -> list[int]:
 
 
 class Eye:
-    """Waits for the end of what is in a control group, or in a PID namespace.
+    """Waits for the end of what is in a control group, and of a PID namespace's init or of one process.
 
     Args:
         group: Directory of a control group of version 2, None for none.
         pid: A process in the PID namespace; None where none is looked at.
+        process: One process, such as a hypervisor, in the place of an init.
     """
 
-    def __init__(self, group: str | None, pid: int | None) -> None:
+    def __init__(self, group: str | None, pid: int | None, process: int | None = None) -> None:
         self._poll = select.poll()
         self._events: int | None = None
         self._init: int | None = None
@@ -96,14 +97,16 @@ class Eye:
             self._poll.register(self._events, select.POLLPRI)
         if pid is not None:
             self.number = namespace(pid)
-            self._init = os.pidfd_open(_init(self.number))
+            process = _init(self.number)
+        if process is not None:
+            self._init = os.pidfd_open(process)
             self._poll.register(self._init, select.POLLIN)
 
     def wait(self, seconds: float) -> tuple[int | None, int | None]:
         """Wait for the end.
 
         Returns:
-            When the group was seen to be empty and when the init was seen to have ended, in ns of the monotonic
+            When the group was seen to be empty and when init or process was seen to have ended, in ns of the monotonic
             clock; None for what is not looked at or did not come in time.
         """
         end = time.monotonic() + seconds

@@ -81,3 +81,26 @@ def test_other_ways_to_stop_an_agent_are_measured_beside_the_off_switch() -> Non
     assert rows["offswitch"]["value"] == 0
     # A rival that stops everything everywhere would be news; this one cannot reach a daemon.
     assert rows["kill -KILL of the group"]["detail"]["daemons"]["left_in"] == 1
+
+
+@pytest.mark.slow
+def test_what_lies_between_a_tampering_call_and_death_is_measured() -> None:
+    problem = preflight.missing()
+    if problem is not None:
+        pytest.skip(problem)
+    script = RUNNER.with_name("trip.py")
+    done = subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+    rows = {row["name"]: row for row in runner.parse(done.stdout) or []}
+    assert rows, done.stderr
+    if "trip, bubblewrap" in rows:
+        pytest.skip(rows["trip, bubblewrap"]["target"])
+    trips = [row for name, row in rows.items() if name.startswith("last byte of the call to death")]
+    kinds = [kind for kind in ("bubblewrap", "microvm") if f"trip, {kind}" not in rows]
+    assert len(trips) == 8 + 4 * ("microvm" in kinds)
+    # Times are for a machine that has nothing else to do; these are for every machine.
+    assert [row["name"] for row in trips if row["detail"]["survivors"]] == []
+    assert [row["name"] for row in trips if row["detail"]["other_causes"]] == []
+    for kind in kinds:
+        reached = rows[f"pieces of the call that reached the agent, {kind}"]
+        assert (reached["value"], reached["holds"]) == (0, True)
+        assert reached["detail"]["seen_if_passed"] > 0, "what reaches it is seen"
