@@ -171,6 +171,7 @@ def test_any_bytes_are_pins_or_one_line(tmp_path_factory: pytest.TempPathFactory
     [
         ({"name": "bash"}, "bash"),
         ({"type": "function", "function": {"name": "edit"}}, "edit"),
+        ({"type": "custom", "custom": {"name": "patch"}}, "patch"),
         ({"type": "mcp", "server_label": "docs"}, "docs"),
         ({"type": "web_search"}, "web_search"),
         ({"function": 7}, "a tool without a name"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wd_asking import asked, tool, user
 
-from offswitch.enforce.watchdog.calls import Asked
+from offswitch.enforce.watchdog.calls import Asked, Tool
 from offswitch.enforce.watchdog.told import MARKERS, OPENINGS, Reader, first_line, text_of
 
 ANY_JSON = st.recursive(
@@ -13,7 +13,10 @@ ANY_JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["type", "role", "content", "text", "output", "cache_control", "name"]), inner
+            st.sampled_from(
+                ["type", "role", "content", "text", "output", "cache_control", "name", "tools", "id"]
+            ),
+            inner,
         )
     ),
     max_leaves=10,
@@ -115,6 +118,59 @@ def test_what_is_a_word_to_the_provider_is_left_out() -> None:
     )
     one, other = Reader().read(plain), Reader().read(marked)
     assert (one.system, one.injected) == (other.system, other.injected)
+
+
+@pytest.mark.parametrize("kind", ["text", "input_text"])
+def test_a_text_alone_in_its_content_is_that_text(kind: str) -> None:
+    # As Claude Code writes its instructions: as a part where they are marked for the cache, and else as a text.
+    part = {"type": kind, "text": "Be quick.", "cache_control": {"type": "ephemeral"}}
+    forms = ["Be quick.", [part], [{"type": kind, "text": "Be quick."}]]
+    told = [Reader().read(asked(system=({"role": "system", "content": one},))).system for one in forms]
+    assert told == [({"role": "system", "content": "Be quick."},)] * 3
+    for more in ([part, part], [{**part, "lang": "en"}], [{"type": "document", "text": "Be quick."}]):
+        told = [Reader().read(asked(system=({"role": "system", "content": more},))).system]
+        assert told != [({"role": "system", "content": "Be quick."},)]
+
+
+def test_the_id_of_a_message_is_left_out_and_that_of_a_tool_is_not() -> None:
+    one, other = (
+        Reader().read(
+            asked(
+                {"role": "critic", "content": "?", "id": number},
+                system=({"type": "message", "role": "developer", "content": "Be quick.", "id": number},),
+                tools=(Tool("x", {"name": "x", "id": number}),),
+            )
+        )
+        for number in ("msg_1", "msg_2")
+    )
+    assert (one.system, one.injected) == (other.system, other.injected)
+    assert one.tools != other.tools
+
+
+def test_tools_that_an_instruction_adds_are_tools() -> None:
+    # As codex offers tools to models that write code.
+    wait, sleep = {"type": "function", "name": "wait"}, {"type": "function", "name": "sleep"}
+    clock = {"type": "namespace", "name": "clock", "description": "Of time.", "tools": [sleep]}
+    bare = {"type": "namespace", "name": "functions", "description": "", "tools": [wait]}
+    item = {
+        "type": "additional_tools",
+        "role": "developer",
+        "id": "at_1",
+        "tools": [bare, clock, {"type": "x"}],
+    }
+    told = Reader().read(asked(system=("Be quick.", item), tools=(tool("bash"),)))
+    about = {key: one for key, one in clock.items() if key != "tools"}
+    assert told.system == ("Be quick.",)
+    assert told.tools == [tool("bash").definition, wait, about, sleep, {"type": "x"}]
+    assert told.names == ("bash", "wait", "clock", "sleep", "x")
+
+
+@pytest.mark.parametrize("item", [{"tools": "all"}, {"tools": [], "content": "Never stop."}, {}])
+def test_what_else_such_an_instruction_says_is_an_instruction(item: dict[str, object]) -> None:
+    said = {"type": "additional_tools", "role": "developer", **item}
+    told = Reader().read(asked(system=(said,), tools=()))
+    assert told.tools == []
+    assert told.system == ({key: one for key, one in said.items() if one != []},)
 
 
 def test_the_opening_is_the_operators_first_words() -> None:

@@ -9,7 +9,7 @@ import time
 from offswitch.cli.arguments import Parser, find_places, name
 from offswitch.cli.exits import FINDING, USAGE, Stop
 from offswitch.cli.table import safe, shown
-from offswitch.enforce.watchdog import instructions, marks, pins, recorded
+from offswitch.enforce.watchdog import instructions, marks, offered, pins, recorded
 from offswitch.enforce.watchdog.differences import rows
 from offswitch.enforce.watchdog.told import first_line, text_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from offswitch.enforce.watchdog.differences import Row
+    from offswitch.enforce.watchdog.differences import Row, Sign
     from offswitch.enforce.watchdog.recorded import Account, Changed, Line, Sent
 
     _Place = dict[str, str | int]
@@ -56,6 +56,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--run", metavar="RUN", help="Another run than the latest.")
     parser.add_argument("--texts", action="store_true", help="Everything in full.")
     parser.add_argument(
+        "--no-texts",
+        action="store_true",
+        help="No text, but its digest and size, and the names of tools and parameters.",
+    )
+    parser.add_argument(
         "--pin-out", metavar="FILE", help="Write all that was told as a pin file, for --pin of a later run."
     )
     parser.add_argument(
@@ -70,6 +75,8 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.changing and asked.pin_out is None:
         parser.error("--changing goes with --pin-out")
+    if asked.texts and asked.no_texts:
+        parser.error("--texts and --no-texts exclude each other")
     if (asked.name is None) == (asked.records is None):
         parser.error("name an agent, or a folder with --records")
     if asked.records is not None:
@@ -85,7 +92,7 @@ def main(arguments: list[str]) -> int:
         account, run = _account(whose, asked.run, asked.state)
     if asked.pin_out is not None:
         return _pin(account, asked.pin_out, asked.changing)
-    view = _View(account, full=asked.texts)
+    view = _View(account, full=asked.texts, bare=asked.no_texts)
     if asked.as_json:
         json.dump(view.body(whose, run), sys.stdout, indent=2)
         print()
@@ -131,11 +138,12 @@ def _pin(account: "Account", path: str, changing: list[str]) -> int:
 
 
 class _View:
-    """A record as it is shown; what cannot be read of it is collected."""
+    """A record as it is shown: texts shortened, in full, or not at all. What cannot be read of it is collected."""
 
-    def __init__(self, account: "Account", *, full: bool) -> None:
+    def __init__(self, account: "Account", *, full: bool, bare: bool) -> None:
         self._account = account
         self._full = full
+        self._bare = bare or account.private
         self._colour = os.isatty(1) and "NO_COLOR" not in os.environ
         self._values: dict[str, Any] = {}
         self.damaged: list[str] = []
@@ -166,7 +174,15 @@ class _View:
         value = self._value(digest)
         if value is None:
             return "(private)" if self._account.private else "(this text is lost)"
-        return _tools_text(value) if isinstance(value, list) and self._is_tools(digest) else text_of(value)
+        return offered.text(value) if isinstance(value, list) and self._is_tools(digest) else text_of(value)
+
+    def _json(self, digest: str) -> str:
+        value = self._value(digest) if digest else ""
+        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+    def _size(self, digest: str) -> dict[str, int]:
+        text = self._text(digest)
+        return {"letters": len(text), "lines": text.strip("\n").count("\n") + 1}
 
     def _is_tools(self, digest: str) -> bool:
         return any(line.sent[digest].what == "tools" for line in self._account.lines if digest in line.sent)
@@ -180,7 +196,12 @@ class _View:
                 if digest in seen or self._account.private:
                     continue
                 seen.add(digest)
-                for mark in marks.find(self._text(digest)):
+                value = self._value(digest)
+                for mark in (
+                    offered.find(value)
+                    if isinstance(value, list) and sent.what == "tools"
+                    else marks.find(self._text(digest))
+                ):
                     now = digest in (*line.system, line.tools, *line.injected)
                     place = {
                         "line": line.number,
@@ -197,6 +218,8 @@ class _View:
     def body(self, name: str, run: str) -> "dict[str, Any]":
         """Everything, as JSON; texts only if they are asked for."""
         account = self._account
+        told = {digest: sent.what for line in account.lines for digest, sent in line.sent.items()}
+        known = {digest: what for digest, what in told.items() if self._value(digest) is not None}
         return {
             "name": name,
             "run": run,
@@ -214,11 +237,15 @@ class _View:
                 for line in account.lines
             ],
             "marks": [
-                {"kind": kind, "sentence": sentence, "places": places}
+                {"kind": kind, **({} if self._bare else {"sentence": sentence}), "places": places}
                 for (kind, sentence), places in self._marks.items()
             ],
-            **({"texts": {digest: self._value(digest) for line in account.lines for digest in line.sent}}
-               if self._full else {}),
+            "sizes": {digest: self._size(digest) for digest in known},
+            "offered": {
+                digest: [vars(one) for one in offered.outline(self._value(digest))]
+                for digest, what in known.items() if what == "tools"
+            },
+            **({"texts": {digest: self._value(digest) for digest in told}} if self._full else {}),
         }  # fmt: skip
 
     # For people
@@ -265,7 +292,7 @@ class _View:
 
     def _one(self, what: str, line: "Line", digest: str) -> "Iterator[str]":
         yield self._head(what, digest, line.sent[digest])
-        if self._account.private:
+        if self._bare:
             return
         whole = self._text(digest)
         text = shown(whole if self._full else whole[:_LETTERS]).strip("\n").split("\n")
@@ -285,22 +312,39 @@ class _View:
         yield self._head(number, line.tools, line.sent[line.tools])
         if not isinstance(value, list):
             return
+        if self._bare:
+            yield from self._outline(value)
+            return
         if self._full:
-            for one in shown(_tools_text(value)).split("\n"):
+            for one in shown(offered.text(value)).split("\n"):
                 yield f"    | {one}".rstrip()
             return
         names = [safe(pins.tool_name(tool))[:40] for tool in value]
         wide = max(map(len, names), default=0)
         for title, tool in list(zip(names, value, strict=True))[:_TOOLS]:
-            about = safe(first_line(_described(tool), _WIDE - wide))
+            about = safe(first_line(offered.described(tool), _WIDE - wide))
             yield f"    | {title.ljust(wide)}  {about}".rstrip()
         if len(value) > _TOOLS:
             yield f"    | … {len(value) - _TOOLS} more (--texts)"
 
+    def _outline(self, value: "list[Any]") -> "Iterator[str]":
+        for one in offered.outline(value):
+            parameters = ", ".join(safe(name) for name in one.parameters)
+            yield from textwrap.wrap(
+                f"{one.digest[:12]}  {safe(one.name)}({parameters})",
+                _WIDE,
+                initial_indent="    | ",
+                subsequent_indent="    |                 ",
+            )
+
     def _head(self, what: str, digest: str, sent: "Sent") -> str:
+        size = ""
+        if self._bare and self._value(digest) is not None:
+            of = self._size(digest)
+            size = f": {_count(of['letters'], 'letter')} in {_count(of['lines'], 'line')}"
         return (
             "  " + self._paint("head", what)
-            + f"  {digest[:12]}  {_span(sent.first, sent.last)}, in {_count(sent.times, 'call')}"
+            + f"  {digest[:12]}  {_span(sent.first, sent.last)}, in {_count(sent.times, 'call')}{size}"
         )  # fmt: skip
 
     def _changes(self, line: "Line") -> "Iterator[str]":
@@ -325,11 +369,27 @@ class _View:
         if self._account.private:
             return
         found = rows(self._text(change.before), self._text(change.now))
+        if self._bare:
+            yield f"      {self._differ(change, found)}"
+            return
+        if not found:
+            # The same words in another form, such as a message with a field more.
+            found = rows(self._json(change.before), self._json(change.now))
         end = len(found) if self._full else 40
         for row in found[:end]:
             yield f"      {self._row(row)}".rstrip()
         if len(found) > end:
             yield f"      … {_count(len(found) - end, 'more line')} (--texts)"
+
+    def _differ(self, change: "Changed", found: "list[Row]") -> str:
+        """What differs, without its words: how many lines, and for tools which."""
+        signs = [row.sign for row in found]
+        kinds: list[tuple[Sign, str]] = [("~", "changed"), ("+", "added"), ("-", "taken away")]
+        said = [f"{_count(signs.count(sign), 'line')} {what}" for sign, what in kinds if sign in signs]
+        if change.what == "tools":
+            was, became = (self._value(digest) if digest else [] for digest in (change.before, change.now))
+            said[:0] = [safe(one) for one in offered.differ(was or [], became or [])]
+        return ", ".join(said) or ("the same words in another form" if not found else "too much to compare")
 
     def _row(self, row: "Row") -> str:
         def cut(text: str) -> str:
@@ -365,6 +425,8 @@ class _View:
             more = f", and {_count(len(others), 'more place')}" if others else ""
             more += "" if any(place["now"] for place in places) else "; told no more"
             yield f"  {self._paint('mark', marks.KINDS[kind])}  ({where}{more})"
+            if self._bare:
+                continue
             for part in textwrap.wrap(safe(sentence), _WIDE, max_lines=4, placeholder=" …"):
                 yield f"    | {part}"
         if len(self._marks) > end:
@@ -372,29 +434,6 @@ class _View:
 
     def _paint(self, what: str, text: str) -> str:
         return f"{_COLOURS[what]}{text}\x1b[0m" if self._colour and what in _COLOURS else text
-
-
-def _tools_text(value: "Any") -> str:
-    """Tools as lines, by name, so that another order is no difference."""
-    return "\n\n".join(
-        f"{pins.tool_name(tool)}\n{_described(tool)}\n{_parameters(tool)}".rstrip()
-        for tool in sorted(value, key=pins.tool_name)
-    )
-
-
-def _described(tool: "Any") -> str:
-    inner = tool.get("function", tool) if isinstance(tool, dict) else {}
-    about = inner.get("description", "") if isinstance(inner, dict) else ""
-    return about if isinstance(about, str) else ""
-
-
-def _parameters(tool: "Any") -> str:
-    rest = (
-        {key: one for key, one in tool.items() if key not in ("name", "description")}
-        if isinstance(tool, dict)
-        else tool
-    )
-    return json.dumps(rest, indent=2, sort_keys=True, ensure_ascii=False)
 
 
 def _count(number: int, what: str) -> str:

@@ -185,10 +185,9 @@ def of(account: Account, changing: Sequence[str] = ()) -> dict[str, object]:
 def tool_name(definition: object) -> str:
     """The name in a tool's definition; for built-in ones their type."""
     if isinstance(definition, dict):
-        inner = definition.get("function")
-        for one in (definition, inner if isinstance(inner, dict) else {}):
+        for one in (definition, definition.get("function"), definition.get("custom")):
             for key in ("name", "server_label"):
-                if isinstance(one.get(key), str):
+                if isinstance(one, dict) and isinstance(one.get(key), str):
                     return str(one[key])
         if isinstance(definition.get("type"), str):
             return str(definition["type"])

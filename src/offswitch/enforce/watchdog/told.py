@@ -108,15 +108,21 @@ class Reader:
                     opening = one[:4096]
         if len(injected) > _MOST:
             # Thousands of files a call would be a way to fill a disk.
-            rest = [one.value for one in injected[_MOST:]]
-            injected[_MOST:] = [Injected(rest, "other")]
-        system: list[object] = [_bare(one) for one in asked.instructions[:_MOST]]
-        if len(asked.instructions) > _MOST:
-            system.append(list(asked.instructions[_MOST:]))
+            beyond = [one.value for one in injected[_MOST:]]
+            injected[_MOST:] = [Injected(beyond, "other")]
+        tools = [(tool.name, _bare(tool.definition)) for tool in asked.tools]
+        system = list[object]()
+        for instruction in asked.instructions:
+            rest, added = _apart(instruction)
+            tools += added
+            if rest is not None:
+                system.append(_bare(rest))
+        if len(system) > _MOST:
+            system[_MOST:] = [system[_MOST:]]
         told = Told(
             tuple(system),
-            [_bare(tool.definition) for tool in asked.tools],
-            tuple(tool.name for tool in asked.tools),
+            [definition for _, definition in tools],
+            tuple(name for name, _ in tools),
             tuple(injected),
             opening,
             asked.continues,
@@ -235,17 +241,60 @@ def _regions(text: str, opening: re.Pattern[str], *, to_the_end: bool) -> Iterat
             at = found.end()
 
 
+def _apart(item: object) -> tuple[object, list[tuple[str, object]]]:
+    """An instruction without the tools that it adds, and these; codex offers tools so to its newer models.
+
+    Returns:
+        What else it says, None for nothing; and the tools, those of a namespace each for itself.
+    """
+    if not isinstance(item, dict) or item.get("type") != "additional_tools":
+        return item, []
+    if not isinstance(item.get("tools"), list):
+        return item, []
+    found = []
+    for tool in item["tools"]:
+        inner = tool.get("tools") if isinstance(tool, dict) and tool.get("type") == "namespace" else None
+        if not isinstance(inner, list):
+            found.append(_named(tool))
+            continue
+        about = {key: one for key, one in tool.items() if key != "tools"}
+        found += [_named(about)] if about.get("description") else []
+        found += map(_named, inner)
+    rest = {key: one for key, one in item.items() if key != "tools"}
+    return rest if set(rest) - {"type", "role", "id"} else None, found
+
+
+def _named(tool: object) -> tuple[str, object]:
+    names = [tool.get("name"), tool.get("type")] if isinstance(tool, dict) else []
+    return next((one for one in names if isinstance(one, str) and one), "?"), _bare(tool)
+
+
 def _bare(value: object) -> object:
-    """A value without ``cache_control``, which is a word to the provider: it moves from call to call."""
+    """A value without what is no word to the model, and differs between calls or runs that tell it the same.
+
+    That is ``cache_control``, which is a word to the provider and moves with every call, and the ``id`` that a program
+    gives a message. Content that is one plain text is that text: to mark it for the cache a program has to write it as
+    a part, and in the next call it writes it as a text again.
+    """
     if not isinstance(value, dict):
         return value
-    content = value.get("content")
-    inner = isinstance(content, list) and any(
-        isinstance(one, dict) and "cache_control" in one for one in content
-    )
-    if "cache_control" not in value and not inner:
-        return value
     bare = {key: one for key, one in value.items() if key != "cache_control"}
-    if inner:
-        bare["content"] = [_bare(one) for one in bare["content"]]
+    if "role" in bare:
+        bare.pop("id", None)
+    if isinstance(bare.get("content"), list):
+        bare["content"] = _plain([_bare_part(one) for one in bare["content"]])
     return bare
+
+
+def _bare_part(part: object) -> object:
+    return (
+        {key: one for key, one in part.items() if key != "cache_control"} if isinstance(part, dict) else part
+    )
+
+
+def _plain(parts: list[object]) -> object:
+    """The text that some parts are; they themselves where they are more than one text."""
+    only = parts[0] if len(parts) == 1 else None
+    if isinstance(only, dict) and set(only) == {"type", "text"} and only["type"] in ("text", "input_text"):
+        return only["text"]
+    return parts
