@@ -11,6 +11,8 @@ from typing import Any
 from offswitch.enforce.watchdog.apis import Api
 from offswitch.enforce.watchdog.calls import Call, Judgement
 from offswitch.enforce.watchdog.gateway import Gateway
+from offswitch.enforce.watchdog.metrics import Metrics
+from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules, default
 from offswitch.enforce.watchdog.serving import Door
 from offswitch.enforce.watchdog.watching import Watching
@@ -74,6 +76,8 @@ async def gate(
     judge: Callable[[Call, float], Awaitable[Judgement]] = allow,
     folder: str | None = None,
     keys: dict[str, str] | None = None,
+    metrics: Metrics | None = None,
+    pins: Pins | None = None,
     **changes: Any,
 ) -> AsyncIterator[Ground]:
     """A gateway whose upstream talks like this to each connection."""
@@ -100,9 +104,12 @@ async def gate(
         folder,
         lambda why, name: trips.append((why, name)),
         lambda event, facts: notes.append((event, facts)),
+        pins=pins,
+        metrics=metrics,
     )
     apis = (Api("openai", where + "/v1"), Api("anthropic", where))
-    gateway = Gateway(apis, keys or {}, stated, watching, judging)
+    judges = judging if metrics is None else metrics.timed(judging)
+    gateway = Gateway(apis, keys or {}, stated, watching, judges)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(256)

@@ -36,6 +36,7 @@ stall: {identical: 3, sleep: 90s}
 remotes: ["*.example.org", origin]
 background: [npm run dev]
 instructions: {private: true, pin: pinned.json}
+metrics: 127.0.0.1:9464
 """
 
 
@@ -92,6 +93,7 @@ def test_every_field_is_read() -> None:
     assert found.remotes == ("*.example.org", "origin")
     assert found.background == ("npm run dev",)
     assert (found.private, found.pin) == (True, "pinned.json")
+    assert found.metrics == "127.0.0.1:9464"
 
 
 def test_the_rules_are_plain_json_and_pickle() -> None:
@@ -148,6 +150,9 @@ def test_the_schema_takes_what_is_read() -> None:
         ("stall: {identical: 1}", "1: stall identical is at least 2, not 1"),
         ("stall: {sleep: 0s}", "1: stall sleep is from"),
         ("instructions: {pin: 7}", "1: instructions pin is text"),
+        ("mode: stop\nmetrics: 9464", "2: metrics is text, not a number"),
+        ("metrics: ':9464'", "1: metrics: ':9464' is not HOST:PORT, such as 127.0.0.1:9464"),
+        ("metrics: ''", "1: metrics is empty"),
         ("[a]", "1: watch is a mapping"),
     ],
 )

@@ -59,6 +59,7 @@ def run(arguments: list[str], begun: "Begun | None" = None) -> int:
             apis=asked.model_api,
             decide_within=asked.decide_within,
             pin=asked.pin,
+            metrics=asked.metrics,
         )
     except (planning.Refused, latch.Refused, ordering.Unsigned) as error:
         raise Stop(NOT_STARTED, str(error)) from None
@@ -153,6 +154,9 @@ def _read(arguments: list[str]) -> "tuple[Namespace, list[str]]":
     )
     add("--decide-within", metavar="TIME", type=duration, help="What a judgement may take (50ms).")
     add("--pin", metavar="FILE", help="What its model may be told (see offswitch instructions --pin-out).")
+    add(
+        "--metrics", metavar="HOST:PORT", help="Where its gateway answers Prometheus: GET /metrics (nowhere)."
+    )
     add("--detach", action="store_true", help="Run on when this terminal is closed.")
     parser.add_state()
     at = arguments.index("--") if "--" in arguments else len(arguments)

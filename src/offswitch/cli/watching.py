@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import sys
 
 from offswitch.cli.arguments import Parser, duration
@@ -11,7 +10,7 @@ from offswitch.cli.enforce import say
 from offswitch.cli.exits import FINDING, USAGE, Stop
 from offswitch.cli.table import safe
 from offswitch.enforce import policy
-from offswitch.enforce.watchdog import apis, rules, tripping
+from offswitch.enforce.watchdog import apis, listening, rules, tripping
 from offswitch.enforce.watchdog.rules import Rules
 
 TYPE_CHECKING = False
@@ -40,12 +39,15 @@ def watch(arguments: list[str]) -> int:
     parser.add_argument("--records", metavar="DIR", help="Folder for the traffic and the instructions.")
     parser.add_argument("--pin", metavar="FILE", help="What the model may be told.")
     parser.add_argument(
+        "--metrics", metavar="HOST:PORT", help="Where to answer Prometheus: GET /metrics (nowhere)."
+    )
+    parser.add_argument(
         "--replay", metavar="LOG", help="Say what the policy would have done with this record."
     )
     parser.add_json()
     parser.add_state()
     asked = parser.parse_args(arguments)
-    stated = _rules(asked.policy, asked.decide_within, asked.pin)
+    stated = _rules(asked.policy, asked.decide_within, asked.pin, asked.metrics)
     if asked.replay is not None:
         return _replay(asked.replay, stated, asked.as_json)
     if not asked.upstream:
@@ -73,22 +75,31 @@ def _serve(
     stated: Rules,
     actions: tuple[tripping.Action, ...],
 ) -> int:
-    from offswitch.enforce.watchdog import alone
+    from offswitch.enforce.watchdog import alone, scraping
     from offswitch.enforce.watchdog.decider import Unjudged
     from offswitch.enforce.watchdog.instructions import RecordLost
+    from offswitch.enforce.watchdog.metrics import MetricsError
     from offswitch.enforce.watchdog.pins import PinsError
     from offswitch.enforce.watchdog.telemetry import TelemetryError
 
     if asked.records is not None:
         os.makedirs(asked.records, mode=0o700, exist_ok=True)
-    listener = _listen(asked.listen)
-    host, port = listener.getsockname()[:2]
+    try:
+        listener = listening.listen(asked.listen)
+    except listening.ListenError as error:
+        raise Stop(USAGE, f"--listen: {error}") from None
+    try:
+        scraped = scraping.begin(stated.metrics, "watch") if stated.metrics or asked.metrics == "" else None
+    except (listening.ListenError, MetricsError) as error:
+        raise Stop(USAGE, str(error)) from None
     for api in given:
-        shown = f"[{host}]" if ":" in host else host
-        print(f"{api.name}: http://{shown}:{port}/{api.name} leads to {api.url}", flush=True)
+        print(f"{api.name}: http://{listening.taken(listener)}/{api.name} leads to {api.url}", flush=True)
+    if scraped is not None:
+        print(f"metrics: http://{scraped.address}{scraping.PATH}", flush=True)
     settings = alone.Settings(
-        listener, given, keys, stated, actions, asked.records and os.path.realpath(asked.records), asked.state
-    )
+        listener, given, keys, stated, actions, asked.records and os.path.realpath(asked.records), asked.state,
+        scraped,
+    )  # fmt: skip
     try:
         tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line))))
     except Unjudged as error:
@@ -98,25 +109,7 @@ def _serve(
     return FINDING if tripped else 0
 
 
-def _listen(text: str) -> socket.socket:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise Stop(USAGE, f"--listen is HOST:PORT, such as 127.0.0.1:8765, not {text[:80]!r}")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(256)
-    except OSError as error:
-        raise Stop(
-            USAGE, f"cannot listen on {text}: {error.strerror or error}; name another --listen"
-        ) from None
-    return listener
-
-
-def _rules(path: str | None, within: float | None, pin: str | None) -> Rules:
+def _rules(path: str | None, within: float | None, pin: str | None, metrics: str | None) -> Rules:
     try:
         stated = policy.load(path) if path is not None else policy.default()
     except policy.PolicyError as error:
@@ -126,6 +119,8 @@ def _rules(path: str | None, within: float | None, pin: str | None) -> Rules:
         plain = {**plain, "decide_within": within}
     if pin is not None:
         plain = {**plain, "instructions": {**plain["instructions"], "pin": pin}}
+    if metrics is not None:
+        plain = {**plain, "metrics": metrics}
     return Rules.of(plain)
 
 

@@ -505,6 +505,7 @@ async def supervise(
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     model_api: Sequence[str] = (),
+    metrics: str | None = None,
     state: Folder | None = None,
 ) -> AsyncIterator[Agent]:
     """Run a program as an agent under a supervisor of its own.
@@ -523,6 +524,7 @@ async def supervise(
         options: The kind's own: ``image``, ``runtime``, ``engine``.
         model_api: Model APIs that it reaches through a gateway: ``openai``, ``anthropic`` or ``NAME=URL``. Their keys
             are those of this process's environment.
+        metrics: Where that gateway answers Prometheus, as ``HOST:PORT``; None for the policy's, or nowhere.
         state: Folder of offswitch's own files; None for those of the XDG specification.
 
     Yields:
@@ -546,6 +548,7 @@ async def supervise(
         environment,
         options,
         model_api,
+        metrics,
         state,
     )
     found, running = await _in_thread(lambda: given.launch(tether=True))
@@ -592,6 +595,7 @@ async def start(
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     model_api: Sequence[str] = (),
+    metrics: str | None = None,
     state: Folder | None = None,
 ) -> str:
     """Start an agent that runs on when this program ends, until its lease does (``offswitch run --detach``).
@@ -609,6 +613,7 @@ async def start(
         environment: Likewise.
         options: Likewise.
         model_api: Likewise.
+        metrics: Likewise.
         state: Likewise.
 
     Returns:
@@ -630,6 +635,7 @@ async def start(
         environment,
         options,
         model_api,
+        metrics,
         state,
     )
     return (await _in_thread(lambda: given.launch(tether=False)))[1].name
@@ -659,6 +665,7 @@ class _Given:
     environment: Mapping[str, str] | None
     options: Mapping[str, Any] | None
     model_api: Sequence[str]
+    metrics: str | None
     state: Folder | None
 
     def launch(self, *, tether: bool) -> tuple[places.Places, launching.Running]:
@@ -678,6 +685,7 @@ class _Given:
                 policy=policies.default() if file is None else policies.load(file), policy_file=file,
                 own=ordering.own_key(found), read=[os.fspath(path) for path in self.read],
                 environment=self.environment, options=self.options, detached=not tether, apis=self.model_api,
+                metrics=self.metrics,
             )  # fmt: skip
             return found, launching.launch(plan, found, tether=tether, keys=_keys(plan))
         except (

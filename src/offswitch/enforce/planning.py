@@ -62,6 +62,7 @@ def plan(
     apis: Sequence[str] = (),
     decide_within: float | None = None,
     pin: str | None = None,
+    metrics: str | None = None,
 ) -> "dict[str, Any]":
     """The plan of a run.
 
@@ -85,6 +86,7 @@ def plan(
         apis: Model APIs that the agent reaches through a gateway: ``NAME=URL`` (see ``watchdog.apis.parse``).
         decide_within: Seconds that a judgement of a tool call may take. None for the policy's, or 0.05.
         pin: File with what the model may be told. None for the policy's, or anything.
+        metrics: Where the gateway answers Prometheus, as ``HOST:PORT`` of the host. None for the policy's, or nowhere.
 
     Raises:
         Refused: The workspace, a folder, a limit or the command will not do.
@@ -129,7 +131,7 @@ def plan(
         "interrupt": rules.get("interrupt", ""),
         "detached": detached,
         "policy": None if policy is None else dict(policy),
-        **_watched(rules.get("watch"), apis, decide_within, pin),
+        **_watched(rules.get("watch"), apis, decide_within, pin, metrics),
     }
     # Another root file system has programs of its own, which cannot be looked up here.
     shared_root = sandbox == "bubblewrap"
@@ -275,9 +277,15 @@ def _proxied(sandbox: str) -> dict[str, str]:
 
 
 def _watched(
-    rules: "dict[str, Any] | None", stated: Sequence[str], within: float | None, pin: str | None
+    rules: "dict[str, Any] | None",
+    stated: Sequence[str],
+    within: float | None,
+    pin: str | None,
+    metrics: str | None,
 ) -> "dict[str, Any]":
     """What is watched: the model's calls, where an API is named, and the kill path's files, where rules name any."""
+    if metrics is not None and not stated:
+        raise Refused("--metrics goes with --model-api: the numbers are those of its gateway")
     if rules is None and not stated:
         if within is not None or pin is not None:
             raise Refused(
@@ -285,13 +293,17 @@ def _watched(
             )
         return {"apis": [], "gateway": None, "watch": None, "kill_path": []}
     # Here, for few agents are watched, and a start is to be quick.
-    from offswitch.enforce.watchdog import apis
+    from offswitch.enforce.watchdog import apis, listening
     from offswitch.enforce.watchdog.rules import default
 
     try:
         given = [apis.parse(one) for one in stated]
+        if metrics is not None:
+            listening.parse(metrics)
     except apis.ApiError as error:
         raise Refused(str(error)) from None
+    except listening.ListenError as error:
+        raise Refused(f"--metrics: {error}") from None
     if len({api.name for api in given}) < len(given):
         raise Refused("each --model-api has a name of its own")
     watch = dict(rules or default())
@@ -300,6 +312,8 @@ def _watched(
     told = watch["instructions"]
     if pin is not None or told["pin"]:
         watch["instructions"] = {**told, "pin": os.path.abspath(pin or told["pin"])}
+    if metrics is not None:
+        watch["metrics"] = metrics
     return {
         "apis": [(api.name, api.url) for api in given],
         "gateway": GATEWAY if given else None,

@@ -16,6 +16,7 @@ from offswitch.enforce.watchdog.decider import Decider, Judges
 from offswitch.enforce.watchdog.gateway import Gateway
 from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
+from offswitch.enforce.watchdog.scraping import Scraping
 from offswitch.enforce.watchdog.serving import Door
 from offswitch.enforce.watchdog.watching import Watching
 
@@ -35,6 +36,7 @@ class Settings:
         actions: What to do at a trip.
         records: Folder for the records, None for none.
         state: Where the agents that are to be stopped have their state.
+        scraping: What answers Prometheus, None for nothing.
     """
 
     listener: socket.socket
@@ -44,6 +46,7 @@ class Settings:
     actions: tuple[tripping.Action, ...]
     records: str | None
     state: str | None
+    scraping: Scraping | None = None
 
 
 async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
@@ -81,21 +84,34 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
     rules = settings.rules
     pins = Pins.load(rules.pin) if rules.pin else None
     exported = telemetry.begin(agent="watch", run="", texts=not rules.private)
-    watching = Watching(rules, settings.records, trip, note, pins=pins, telemetry=exported)
+    scraping = settings.scraping
+    watching = Watching(
+        rules,
+        settings.records,
+        trip,
+        note,
+        pins=pins,
+        telemetry=exported,
+        metrics=None if scraping is None else scraping.metrics,
+    )
     judges = Judges(settings.rules.plain())
     try:
         decider = Decider(judges, settings.rules.decide_within)
         await decider.start()
-        gateway = Gateway(settings.apis, settings.keys, settings.rules, watching, decider.judge)
+        judge = decider.judge if scraping is None else scraping.metrics.timed(decider.judge)
+        gateway = Gateway(settings.apis, settings.keys, settings.rules, watching, judge)
         door = Door(settings.listener, await gateway.start(), gateway.heard)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, over.set)
         serving = asyncio.create_task(door.serve())
+        scrapes = None if scraping is None else asyncio.create_task(scraping.serve())
         while not over.is_set() and not serving.done():
             watching.tick()
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), TICK)
         serving.cancel()
+        if scrapes is not None:
+            scrapes.cancel()
         await gateway.close()
         for doing in tripped:
             doing.cancel()

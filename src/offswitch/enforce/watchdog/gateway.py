@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import yarl
@@ -69,11 +69,12 @@ class Refused(Exception):
     Attributes:
         status: HTTP status.
         line: Why, for the agent and the account.
+        word: Why, in a word, for who counts.
     """
 
-    def __init__(self, status: int, line: str) -> None:
+    def __init__(self, status: int, line: str, word: str = "upstream") -> None:
         super().__init__(line)
-        self.status, self.line = status, line
+        self.status, self.line, self.word = status, line, word
 
 
 class Tripped(Exception):
@@ -111,6 +112,9 @@ class Keeper(Protocol):
         """An exchange that is over; what is found in it."""
 
 
+T = TypeVar("T")
+
+
 @dataclass
 class Exchange:
     """One request and its answer, as the account has it.
@@ -128,8 +132,13 @@ class Exchange:
         program: What the client calls itself.
         hosted: The offered tools that the provider executes.
         asked: What was asked, once it is understood.
-        began: Seconds by the loop's clock.
+        began: When it came, seconds of the monotonic clock.
         at: When it came, ns since 1970.
+        outcome: How it ended: ``forwarded``, ``refused``, ``failed`` (the upstream did), ``left`` (the agent did),
+            ``tripped`` (the latch had, or did) or ``fault`` (of the gateway).
+        refused: Why it was refused, in a word; "" if it was not.
+        first_byte: Seconds until the first byte of the answer went to the agent; None if none did.
+        waited: Seconds for which the gateway waited for the upstream, the agent or who holds it.
     """
 
     number: int
@@ -146,6 +155,23 @@ class Exchange:
     asked: Asked | None = None
     began: float = 0.0
     at: int = field(default_factory=time.time_ns)
+    outcome: str = "forwarded"
+    refused: str = ""
+    first_byte: float | None = None
+    waited: float = 0.0
+
+    async def wait(self, other: Awaitable[T]) -> T:
+        """Wait for somebody else."""
+        began = time.monotonic()
+        try:
+            return await other
+        finally:
+            self.waited += time.monotonic() - began
+
+    def answers(self) -> None:
+        """A byte of the answer goes to the agent."""
+        if self.first_byte is None:
+            self.first_byte = time.monotonic() - self.began
 
 
 Judges = Callable[[Call, float], Awaitable[Judgement]]
@@ -212,11 +238,10 @@ class Gateway:
             await self._session.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
         if request.transport is not None:
             self.heard.add(request.transport)
         self._count += 1
-        exchange = Exchange(self._count, "", f"{request.method} {request.rel_url.path}", began=loop.time())
+        exchange = Exchange(self._count, "", f"{request.method} {request.rel_url.path}", began=time.monotonic())
         exchange.program = request.headers.get("User-Agent", "")[:200]
         dialect: protocols.Dialect | None = None
         answer: web.StreamResponse | None = None
@@ -225,27 +250,32 @@ class Gateway:
             exchange.api = api.name
             exchange.endpoint = f"{request.method} {path}"
             if request.headers.get("Upgrade"):
-                return await self._tunnel(request, api, path)
+                return await self._tunnel(request, api, path, exchange)
             dialect = protocols.find(request.method, path)
             if dialect is None:
                 return await self._relay(request, api, path, exchange)
             exchange.dialect = dialect.name
             return await self._exchange(request, api, path, dialect, exchange)
         except Tripped:
+            exchange.outcome = "tripped"
             self._drop(request)
             answer = web.Response(status=503)
         except Refused as refused:
-            answer = self._error(request, exchange, dialect, refused.status, refused.line)
+            exchange.outcome = "failed" if refused.word == "upstream" else "refused"
+            answer = self._error(exchange, dialect, refused)
         except Unreadable as error:
-            answer = self._error(request, exchange, dialect, 400, f"the request is not understood: {error}")
+            exchange.outcome = "refused"
+            refusal = Refused(400, f"the request is not understood: {error}", "malformed")
+            answer = self._error(exchange, dialect, refusal)
         except (ConnectionError, asyncio.CancelledError):
+            exchange.outcome = "left"
             raise
         except Exception as error:
             # A fault of the gateway's own: the request ends with it, and nothing of its answer was passed on unjudged.
             self._keeper.note("fault of the gateway", why=f"{type(error).__name__}: {_line(error)}")
-            answer = self._error(
-                request, exchange, dialect, 500, "offswitch's gateway failed; its account tells why"
-            )
+            exchange.outcome = "fault"
+            refusal = Refused(500, "offswitch's gateway failed; its account tells why", "fault")
+            answer = self._error(exchange, dialect, refusal)
         finally:
             with suppress(Tripped):
                 self._act(self._keeper.answered(exchange))
@@ -254,7 +284,7 @@ class Gateway:
     def _find(self, request: web.BaseRequest) -> tuple[Api, str]:
         """The API that a request is for, and the path below its base."""
         if request.method == "CONNECT":
-            raise Refused(403, "offswitch is no proxy: ask it for an API")
+            raise Refused(403, "offswitch is no proxy: ask it for an API", "address")
         # As it came: what is decoded once too often leads elsewhere.
         raw = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
         path = raw.partition("?")[0].partition("#")[0]
@@ -263,11 +293,11 @@ class Gateway:
         api = self._apis.get(name)
         if api is None:
             known = ", ".join(f"/{one}" for one in self._apis)
-            raise Refused(404, f"offswitch leads to no such API here; there is {known}")
+            raise Refused(404, f"offswitch leads to no such API here; there is {known}", "address")
         if any(
             part in (".", "..") or "%2e" in part.lower() or "%2f" in part.lower() for part in below.split("/")
         ):
-            raise Refused(400, "the path does not name one place")
+            raise Refused(400, "the path does not name one place", "address")
         return api, "/" + below
 
     async def _relay(
@@ -278,25 +308,31 @@ class Gateway:
         if not protocols.harmless(request.method, path) and not self._rules.lets_through(endpoint):
             why = f"{endpoint[:200]} is not an endpoint that the rules name"
             if self._act([Finding("endpoint", self._shut, why)]) is not None:
-                raise Refused(403, f"offswitch does not pass on {endpoint[:200]}; the policy can name it")
-        body = await self._body(request)
-        await self._forwards()
-        async with self._upstream(request, api, path, body) as got:
+                raise Refused(
+                    403, f"offswitch does not pass on {endpoint[:200]}; the policy can name it", "endpoint"
+                )
+        body = await self._body(request, exchange)
+        await self._forwards(exchange)
+        async with self._upstream(request, api, path, body, exchange) as got:
             exchange.status = got.status
             answer = web.StreamResponse(status=got.status, headers=_returned(got.headers))
             await answer.prepare(request)
             async for data in got.content.iter_any():
-                await self._write(answer, data)
+                await self._write(answer, data, exchange)
             await answer.write_eof()
             return answer
 
-    async def _tunnel(self, request: web.BaseRequest, api: Api, path: str) -> web.StreamResponse:
+    async def _tunnel(
+        self, request: web.BaseRequest, api: Api, path: str, exchange: Exchange
+    ) -> web.StreamResponse:
         """A protocol upgrade that the rules let through: a WebSocket, of which nothing is judged."""
         if not self._rules.upgrades or request.headers["Upgrade"].lower() != "websocket":
             raise Refused(
-                403, "offswitch passes no protocol upgrade on; the policy can let WebSockets through"
+                403,
+                "offswitch passes no protocol upgrade on; the policy can let WebSockets through",
+                "upgrade",
             )
-        await self._forwards()
+        await self._forwards(exchange)
         self._keeper.note("unjudged tunnel", endpoint=f"{request.method} {path}"[:200])
         assert self._session is not None
         url = yarl.URL(api.url + path, encoded=True).with_scheme(
@@ -334,7 +370,7 @@ class Gateway:
     async def _exchange(
         self, request: web.BaseRequest, api: Api, path: str, dialect: protocols.Dialect, exchange: Exchange
     ) -> web.StreamResponse:
-        body = await self._body(request)
+        body = await self._body(request, exchange)
         asked = dialect.asked(body)
         exchange.model = asked.model
         for tool in asked.tools:
@@ -342,18 +378,20 @@ class Gateway:
                 why = f"the tool {tool.name[:80]} would be executed by the provider, where nobody sees it"
                 if self._act([Finding("hosted-tool", self._shut, why)]) is not None:
                     raise Refused(
-                        403, f"offswitch does not pass this request on: {why}; the policy can name it"
+                        403,
+                        f"offswitch does not pass this request on: {why}; the policy can name it",
+                        "hosted-tool",
                     )
         denied = self._act(self._keeper.asked(exchange, asked))
         if denied is not None:
-            raise Refused(403, f"offswitch does not pass this request on: {denied.why}")
-        await self._forwards()
+            raise Refused(403, f"offswitch does not pass this request on: {denied.why}", denied.pattern)
+        await self._forwards(exchange)
         exchange.forwarded = True
-        async with self._upstream(request, api, path, body) as got:
+        async with self._upstream(request, api, path, body, exchange) as got:
             exchange.status = got.status
             kind = got.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if got.status >= 400:
-                return await self._failed(request, got, dialect)
+                return await self._failed(request, got, dialect, exchange)
             if not 200 <= got.status < 300:
                 raise Refused(502, f"{api.name} answered with status {got.status}, which is not passed on")
             if kind == "text/event-stream":
@@ -375,7 +413,7 @@ class Gateway:
         asked: Asked,
         exchange: Exchange,
     ) -> web.StreamResponse:
-        data = await _bounded(got)
+        data = await exchange.wait(_bounded(got))
         try:
             whole = dialect.whole(asked, data, self._rules.fences)
         except Unreadable as error:
@@ -388,8 +426,7 @@ class Gateway:
                 whole.deny(call, why)
         headers = _returned(got.headers, "application/json")
         answer = web.Response(status=got.status, headers=headers, body=whole.bytes())
-        await answer.prepare(request)
-        await answer.write_eof()
+        await self._give(answer, request, exchange)
         return answer
 
     async def _stream(
@@ -406,13 +443,14 @@ class Gateway:
         )
         await answer.prepare(request)
         try:
-            async for data in got.content.iter_any():
+            while data := await exchange.wait(got.content.readany()):
                 await self._send(answer, reader, reader.feed(data), exchange)
             await self._send(answer, reader, reader.end(), exchange)
         except (Unreadable, aiohttp.ClientError, TimeoutError, Refused) as error:
             self._keeper.note("broken answer", exchange=exchange.number, why=_line(error))
+            exchange.outcome = "failed"
             line = _STRANGE if isinstance(error, Unreadable) else _line(error)
-            await self._write(answer, dialect.broken(f"offswitch ended this answer: {line}"))
+            await self._write(answer, dialect.broken(f"offswitch ended this answer: {line}"), exchange)
         finally:
             exchange.usage = reader.usage
         await answer.write_eof()
@@ -432,20 +470,25 @@ class Gateway:
                 if isinstance(part, Pass):
                     waiting += part.data
                     continue
-                await self._write(answer, waiting)
+                await self._write(answer, waiting, exchange)
                 waiting = b""
                 why = await self._rule(part.call, exchange)
                 waiting = part.data if why is None else reader.deny(part, why)
         finally:
             # Also what came before something that is not understood.
-            await self._write(answer, waiting)
+            await self._write(answer, waiting, exchange)
 
     async def _failed(
-        self, request: web.BaseRequest, got: aiohttp.ClientResponse, dialect: protocols.Dialect
+        self,
+        request: web.BaseRequest,
+        got: aiohttp.ClientResponse,
+        dialect: protocols.Dialect,
+        exchange: Exchange,
     ) -> web.StreamResponse:
         """Tell an upstream's error, in words of its own API and nothing else: an answer has no place in it."""
+        exchange.outcome = "failed"
         try:
-            told = json.loads(await _bounded(got))["error"]
+            told = json.loads(await exchange.wait(_bounded(got)))["error"]
             line = told if isinstance(told, str) else told["message"]
         except (ValueError, KeyError, TypeError, RecursionError):
             line = f"status {got.status}, without a message"
@@ -453,8 +496,7 @@ class Gateway:
         answer = web.Response(
             status=got.status, headers=headers, body=dialect.refusal(got.status, str(line)[:2000])
         )
-        await answer.prepare(request)
-        await answer.write_eof()
+        await self._give(answer, request, exchange)
         return answer
 
     # Judging
@@ -487,7 +529,7 @@ class Gateway:
             exchange.calls.append((call, judgement, mode or "allow"))
             for finding in findings:
                 self._keeper.note("found", pattern=finding.pattern, mode=finding.mode, why=finding.why)
-            if await self._keeper.judged(key, event, findings):
+            if await exchange.wait(self._keeper.judged(key, event, findings)):
                 return None
         except asyncio.CancelledError:
             self._keeper.dropped(key)
@@ -515,31 +557,33 @@ class Gateway:
             raise Tripped
         return denied
 
-    async def _forwards(self) -> None:
-        if not await self._keeper.forwards():
+    async def _forwards(self, exchange: Exchange) -> None:
+        if not await exchange.wait(self._keeper.forwards()):
             raise Tripped
 
     # The two connections
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
+    async def _body(self, request: web.BaseRequest, exchange: Exchange) -> bytes:
         parts, size = [], 0
         try:
-            async for data in request.content.iter_any():
+            while data := await exchange.wait(request.content.readany()):
                 size += len(data)
                 if size > LARGEST:
-                    raise Refused(413, f"the request is larger than {LARGEST >> 20} MiB")
+                    raise Refused(413, f"the request is larger than {LARGEST >> 20} MiB", "size")
                 parts.append(data)
         except (web.RequestPayloadError, aiohttp.ClientError, ValueError) as error:
-            raise Refused(400, f"the request's body is malformed: {_line(error)}") from None
+            raise Refused(400, f"the request's body is malformed: {_line(error)}", "malformed") from None
         return b"".join(parts)
 
-    def _upstream(self, request: web.BaseRequest, api: Api, path: str, body: bytes) -> "_Upstream":
+    def _upstream(
+        self, request: web.BaseRequest, api: Api, path: str, body: bytes, exchange: Exchange
+    ) -> "_Upstream":
         assert self._session is not None
         query = request.raw_path.partition("?")[2] if request.raw_path.startswith("/") else ""
         url = api.url + path + (f"?{query}" if query else "")
         headers = self._headers(request, api)
         headers["Accept-Encoding"] = "identity"
-        return _Upstream(self._session, api.name, request.method, url, headers, body)
+        return _Upstream(self._session, api.name, request.method, url, headers, body, exchange)
 
     def _headers(self, request: web.BaseRequest, api: Api) -> CIMultiDict[str]:
         """What is sent on of a request's head, with the operator's key for the agent's."""
@@ -557,14 +601,21 @@ class Gateway:
                 headers["Authorization"] = f"Bearer {key}"
         return headers
 
-    async def _write(self, answer: web.StreamResponse, data: bytes) -> None:
+    async def _give(self, answer: web.Response, request: web.BaseRequest, exchange: Exchange) -> None:
+        """Send an answer that is all there."""
+        exchange.answers()
+        await answer.prepare(request)
+        await exchange.wait(answer.write_eof())
+
+    async def _write(self, answer: web.StreamResponse, data: bytes, exchange: Exchange) -> None:
         if not data:
             return
         if not self._keeper.passes():
             raise Tripped
+        exchange.answers()
         try:
             async with asyncio.timeout(_UNREAD):
-                await answer.write(data)
+                await exchange.wait(answer.write(data))
         except TimeoutError:
             raise ConnectionResetError("the agent does not read its answer") from None
 
@@ -573,14 +624,10 @@ class Gateway:
             request.transport.abort()
 
     def _error(
-        self,
-        request: web.BaseRequest,
-        exchange: Exchange,
-        dialect: protocols.Dialect | None,
-        status: int,
-        line: str,
+        self, exchange: Exchange, dialect: protocols.Dialect | None, refused: Refused
     ) -> web.StreamResponse:
-        exchange.status = status
+        status, line = refused.status, refused.line
+        exchange.status, exchange.refused = status, refused.word
         self._keeper.note("refused call", endpoint=exchange.endpoint[:200], why=line, status=status)
         body = (
             dialect.refusal(status, line)
@@ -607,8 +654,10 @@ class _Upstream:
         url: str,
         headers: CIMultiDict[str],
         body: bytes,
+        exchange: Exchange,
     ) -> None:
         self._name = name
+        self._exchange = exchange
         self._asking = session.request(
             method,
             yarl.URL(url, encoded=True),
@@ -620,7 +669,7 @@ class _Upstream:
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
         try:
-            self._got = await self._asking
+            self._got = await self._exchange.wait(self._asking)
         except TimeoutError:
             raise Refused(504, f"{self._name} did not answer in time") from None
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:

@@ -1,15 +1,22 @@
 """The gateway's numbers for Prometheus, in a registry of their own."""
 
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
-from offswitch.enforce.watchdog.calls import Judgement, Mode, Usage
+from offswitch.enforce.watchdog.calls import Call, Judgement, Mode, Usage
 from offswitch.enforce.watchdog.instructions import Change
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of `Metrics.text`."""
 
+Judges = Callable[[Call, float], Awaitable[Judgement]]
+"""Judges a call that was there at a moment of the loop's clock."""
+
 _MODELS = 50
+_MANY_PROCESSES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+_LINES = 50
 _JUDGEMENT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _CALL = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _ADDED = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -27,14 +34,26 @@ class Metrics:
         run: The run, there too.
 
     Raises:
-        MetricsError: The client for Prometheus is not installed.
+        MetricsError: The client for Prometheus is not installed, or set up for many processes.
     """
 
     def __init__(self, agent: str, run: str = "") -> None:
+        # It would keep the numbers in files, and a full disk would break a call.
+        if wrong := next((name for name in _MANY_PROCESSES if name in os.environ), None):
+            raise MetricsError(f"metrics are those of one process: unset {wrong}")
         try:
-            from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+            from prometheus_client import (
+                CollectorRegistry,
+                Counter,
+                Gauge,
+                Histogram,
+                Info,
+                disable_created_metrics,
+            )
         except ImportError:
             raise MetricsError("metrics need prometheus-client: install offswitch[telemetry]") from None
+        # A second series for each, of which nothing here makes use.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=True)
         counter = partial(Counter, namespace="offswitch", registry=self._registry)
         histogram = partial(Histogram, namespace="offswitch", registry=self._registry)
@@ -55,7 +74,7 @@ class Metrics:
         self._found = counter("findings", "Findings in tool calls.", ["mode", "pattern"])
         self._incomplete = counter("judgements_incomplete", "Judgements of calls not wholly followed.")
         self._judging = histogram("judgement_seconds", "How long judgements took.", buckets=_JUDGEMENT)
-        self._refused = counter("refused", "Requests that were refused.", ["why"])
+        self._refused = counter("refused", "Requests that ended in an error of the gateway's own.", ["why"])
         self._changes = counter("instruction_changes", "What the model was told anew.", ["what"])
         self._unpinned = counter("unpinned", "What the model was told that is not pinned.", ["what"])
         self._tripped = gauge("tripped", "1 once the latch is tripped.")
@@ -78,7 +97,8 @@ class Metrics:
         Args:
             model: The model that was asked for.
             seconds: How long it took.
-            outcome: ``forwarded``, or how it failed: a word of ours, never one of a request or an answer.
+            outcome: ``forwarded``, or how it failed (``gateway.Exchange``): a word of ours, never one of a request
+                or an answer.
             first_byte: Seconds to the first byte of the answer.
             added: Seconds of it that the gateway itself took.
             usage: Its tokens.
@@ -127,11 +147,44 @@ class Metrics:
         """The latch is tripped."""
         self._tripped.set(1)
 
+    def timed(self, judge: Judges) -> Judges:
+        """A judge that judges as another does, and whose judgements are counted here."""
+
+        async def judging(call: Call, since: float) -> Judgement:
+            began = time.monotonic()
+            try:
+                judgement = await judge(call, since)
+            except Exception:
+                self.judged(None, time.monotonic() - began)
+                raise
+            self.judged(judgement, time.monotonic() - began)
+            return judgement
+
+        return judging
+
     def text(self) -> bytes:
         """All of it, in Prometheus' text format (`CONTENT_TYPE`)."""
-        from prometheus_client import generate_latest
+        return b"".join(self.pieces())
 
-        return generate_latest(self._registry)
+    def pieces(self) -> Iterator[bytes]:
+        """The same bit by bit, each in about a millisecond at most.
+
+        The client's own ``generate_latest`` makes it in one go, which takes a multiple for an agent that names many
+        models; meanwhile no call would go on.
+        """
+        for family in self._registry.collect():
+            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+            kind = "gauge" if family.type == "info" else family.type
+            name = family.name + suffix
+            lines = [f"# HELP {name} {_escaped(family.documentation)}\n# TYPE {name} {kind}\n"]
+            for sample in family.samples:
+                labels = ",".join(f'{key}="{_quoted(value)}"' for key, value in sample.labels.items())
+                named = f"{sample.name}{{{labels}}}" if labels else sample.name
+                lines.append(f"{named} {float(sample.value)!r}\n")
+                if len(lines) == _LINES:
+                    yield "".join(lines).encode()
+                    lines.clear()
+            yield "".join(lines).encode()
 
     def _model(self, name: str) -> str:
         """A label for a model. An agent can name any it likes: after so many they are all the same."""
@@ -141,3 +194,11 @@ class Metrics:
                 return "other"
             self._models.add(name)
         return name
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', r"\"")

@@ -22,11 +22,12 @@ from typing import Any
 import aiohttp
 
 from offswitch.enforce.supervisor.loop import TICK
-from offswitch.enforce.watchdog import telemetry
+from offswitch.enforce.watchdog import scraping, telemetry
 from offswitch.enforce.watchdog.apis import Api, of
 from offswitch.enforce.watchdog.decider import Decider, Judges, Unjudged
 from offswitch.enforce.watchdog.gateway import Gateway
 from offswitch.enforce.watchdog.instructions import RecordLost
+from offswitch.enforce.watchdog.metrics import MetricsError
 from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
 from offswitch.enforce.watchdog.serving import Door
@@ -108,6 +109,8 @@ def main() -> None:
         _load()
         pins = Pins.load(rules.pin) if rules.pin else None
         exported = telemetry.begin(agent=name, run=run, texts=not rules.private)
+        # On the host's side, where the sandbox's network does not lead; and as who may take any port.
+        scraped = scraping.begin(rules.metrics, name, run) if rules.metrics else None
         if user is not None:
             os.fchown(folder, user, user)
             os.setgroups([])
@@ -122,12 +125,13 @@ def main() -> None:
         gc.freeze()
         supervised = Supervised(line)
         watching = Watching(
-            rules, f"/proc/self/fd/{folder}", supervised.trip, supervised.note, pins=pins, telemetry=exported
-        )
-    except (OSError, ValueError, ImportError, RecordLost, telemetry.TelemetryError) as error:
+            rules, f"/proc/self/fd/{folder}", supervised.trip, supervised.note, pins=pins, telemetry=exported,
+            metrics=None if scraped is None else scraped.metrics,
+        )  # fmt: skip
+    except (OSError, ValueError, ImportError, RecordLost, telemetry.TelemetryError, MetricsError) as error:
         wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
         return
-    asyncio.run(_serve(line, supervised, watching, given_apis, given["keys"], rules, judges, tls))
+    asyncio.run(_serve(line, supervised, watching, given_apis, given["keys"], rules, judges, tls, scraped))
     del claim
 
 
@@ -140,6 +144,7 @@ async def _serve(
     rules: Rules,
     judges: Judges,
     tls: ssl.SSLContext,
+    scraped: scraping.Scraping | None,
 ) -> None:
     decider = Decider(judges, rules.decide_within)
     try:
@@ -152,7 +157,8 @@ async def _serve(
     if message is None:
         return
     _, (listener,) = message
-    gateway = Gateway(apis, secrets, rules, watching, decider.judge)
+    judge = decider.judge if scraped is None else scraped.metrics.timed(decider.judge)
+    gateway = Gateway(apis, secrets, rules, watching, judge)
     door = Door(socket.socket(fileno=listener), await gateway.start(tls), gateway.heard)
     line.setblocking(False)
 
@@ -168,11 +174,16 @@ async def _serve(
     asyncio.get_running_loop().add_reader(line, hear)
     wire.send(line, ("up", os.getpid()))
     serving = asyncio.create_task(door.serve())
+    if scraped is not None:
+        supervised.note("metrics", {"address": scraped.address})
+        scrapes = asyncio.create_task(scraped.serve())
     while not serving.done():
         supervised.beat()
         watching.tick()
         await asyncio.sleep(TICK)
     serving.result()
+    if scraped is not None:
+        scrapes.cancel()
 
 
 _LATE = (

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast
 import yaml
 
 from offswitch.enforce import amounts
+from offswitch.enforce.watchdog import listening
 from offswitch.enforce.watchdog.calls import MODES, Mode
 
 PATTERNS = ("kill-path", "copy-out", "successor", "monitors", "stall", "budgets")
@@ -48,6 +49,7 @@ class Rules:
         background: Commands, as globs, that may be left running.
         private: Whether the record of instructions keeps only keyed digests of texts.
         pin: File with the instructions that are expected; "" for none.
+        metrics: Where Prometheus finds the numbers, as ``HOST:PORT``; "" for nowhere.
     """
 
     mode: Mode = "stop"
@@ -71,6 +73,7 @@ class Rules:
     background: tuple[str, ...] = ()
     private: bool = False
     pin: str = ""
+    metrics: str = ""
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> "Rules":
@@ -98,6 +101,7 @@ class Rules:
             background=tuple(section["background"]),
             private=told["private"],
             pin=told["pin"],
+            metrics=section["metrics"],
         )
 
     def plain(self) -> dict[str, Any]:
@@ -124,6 +128,7 @@ class Rules:
             "remotes": list(self.remotes),
             "background": list(self.background),
             "instructions": {"private": self.private, "pin": self.pin},
+            "metrics": self.metrics,
         }
 
     def mode_of(self, pattern: str) -> Mode:
@@ -417,6 +422,14 @@ class _Reader:
             else:
                 found[name] = self._text(value, "instructions pin", empty=True)
         return found
+
+    def _metrics(self, node: yaml.Node) -> str:
+        text = self._text(node, "metrics")
+        try:
+            listening.parse(text)
+        except listening.ListenError as error:
+            self._refuse(_line(node), f"metrics: {error}")
+        return text
 
 
 def _line(node: yaml.Node) -> int:

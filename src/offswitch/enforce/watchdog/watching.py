@@ -11,6 +11,7 @@ from offswitch.enforce.watchdog.calls import Asked, Finding
 from offswitch.enforce.watchdog.gateway import Exchange
 from offswitch.enforce.watchdog.instructions import Record, RecordLost
 from offswitch.enforce.watchdog.machine import NEVER, Machine
+from offswitch.enforce.watchdog.metrics import Metrics
 from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
 from offswitch.enforce.watchdog.telemetry import ModelCall, Telemetry
@@ -32,6 +33,7 @@ class Watching:
         note: See `Note`.
         pins: What the model may be told, None for anything.
         telemetry: Where each call is exported to, None for nowhere.
+        metrics: Where it counts, None for nowhere.
 
     Raises:
         OSError, RecordLost: The records cannot be written.
@@ -46,6 +48,7 @@ class Watching:
         *,
         pins: Pins | None = None,
         telemetry: Telemetry | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._rules = rules
         self._trip, self._note = trip, note
@@ -56,7 +59,9 @@ class Watching:
         self._traffic = None if folder is None else Traffic(folder, private=rules.private)
         self._pins, self._unpinned = pins, set[tuple[str, str]]()
         self._telemetry = telemetry
+        self._metrics = metrics
         self._number = 0
+        self._over = False
         self._free = asyncio.Event()
         self._free.set()
         # What is not judged in time is told by whoever asked for it. Where that stops the agent, the machine's own
@@ -82,12 +87,16 @@ class Watching:
                 self._why = ("a judgement was lost", "unjudged")
             self._do(actions)
         if found := self._budgets.elapsed(time.monotonic() - self._began):
-            self.found(found)
+            # It is found at every tick from then on, and counted once.
+            (self._meet if self._over else self.found)(found)
+            self._over = True
 
     def _do(self, actions: Sequence[str]) -> None:
         if "kill" in actions:
             self._free.set()
             self._trip(*self._why)
+            if self._metrics is not None:
+                self._metrics.tripped()
 
     def passes(self) -> bool:
         """Whether the agent may get anything now."""
@@ -109,6 +118,10 @@ class Watching:
     async def judged(self, key: str, event: str, findings: Sequence[Finding]) -> bool:
         """It has ended: whether the agent may have the call; waits as long as the agent is held."""
         self._because(findings)
+        # What was judged is counted where it is judged.
+        if self._metrics is not None and event.startswith("unjudged"):
+            for finding in findings:
+                self._metrics.found(finding.mode, finding.pattern)
         while (actions := self._machine.step(event, key)) == ("wait",):
             await self._free.wait()
         self._do(actions)
@@ -120,6 +133,11 @@ class Watching:
 
     def found(self, finding: Finding) -> None:
         """Something was found besides calls; one that asks for a stop trips the latch."""
+        if self._metrics is not None:
+            self._metrics.found(finding.mode, finding.pattern)
+        self._meet(finding)
+
+    def _meet(self, finding: Finding) -> None:
         self._because([finding])
         if finding.mode == "stop":
             self._do(self._machine.step("found-stop"))
@@ -142,7 +160,7 @@ class Watching:
         found = [over] if (over := self._budgets.begin()) else []
         if self._record is not None:
             try:
-                self._record.add(
+                changes = self._record.add(
                     asked,
                     call_id=str(exchange.number),
                     at_ms=time.time_ns() // 1_000_000,
@@ -151,16 +169,23 @@ class Watching:
                 )
             except RecordLost as error:
                 found.append(self._lost(str(error)))
+            else:
+                if self._metrics is not None:
+                    self._metrics.told(changes)
         for one in self._pins.check(asked) if self._pins is not None else ():
             # Each is an event once, and not at every call that repeats it; where it is denied it stays so.
             if self._rules.mode == "deny" or (one.what, one.digest) not in self._unpinned:
                 self._unpinned.add((one.what, one.digest))
+                if self._metrics is not None:
+                    self._metrics.unpinned(one.what)
                 why = f"the model is told what is not pinned ({one.what} {one.digest[:12]}): {one.says}"
                 found.append(Finding("pins", self._rules.mode, why))
         return found
 
     def answered(self, exchange: Exchange) -> list[Finding]:
         """An exchange that is over; what is found in it."""
+        if self._metrics is not None:
+            self._count(self._metrics, exchange)
         if not exchange.forwarded:
             return []
         found = []
@@ -177,13 +202,28 @@ class Watching:
             )
         if self._traffic is not None:
             try:
-                self._traffic.add(exchange, asyncio.get_running_loop().time() - exchange.began)
+                self._traffic.add(exchange, time.monotonic() - exchange.began)
             except OSError as error:
                 found.append(self._lost(f"the record of the traffic cannot be written: {error.strerror}"))
         # An error used nothing; of what the agent hung up on, nobody knows what it used.
         if exchange.status < 300 and (over := self._budgets.add(exchange.usage, exchange.model)):
             found.append(over)
         return found
+
+    def _count(self, metrics: Metrics, exchange: Exchange) -> None:
+        if exchange.refused:
+            metrics.refused(exchange.refused)
+        if not exchange.dialect:
+            return
+        took = time.monotonic() - exchange.began
+        metrics.called(
+            exchange.model,
+            took,
+            outcome=exchange.outcome,
+            first_byte=exchange.first_byte if exchange.forwarded else None,
+            added=max(0.0, took - exchange.waited) if exchange.forwarded else None,
+            usage=exchange.usage,
+        )
 
     def _lost(self, why: str) -> Finding:
         """Without a record nobody knows afterwards what the model was told and did: blindness is a trip."""
