@@ -249,8 +249,10 @@ def test_text_that_may_be_executed_comes_in_pieces_that_are_text() -> None:
             Read(RESPONSES, b"".join(map(named, events)), fences=BASH)
 
 
-def opened(**more: Any) -> bytes:
-    return named({"type": "response.output_item.added", "output_index": 0, "item": {**ITEMS[0][0], **more}})
+def opened(index: int = 0, **more: Any) -> bytes:
+    return named(
+        {"type": "response.output_item.added", "output_index": index, "item": {**ITEMS[0][0], **more}}
+    )
 
 
 def done(index: int = 0, **more: Any) -> bytes:
@@ -266,6 +268,19 @@ def delta(text: str, kind: str = "delta", **more: Any) -> bytes:
 def whole(arguments: str) -> bytes:
     return named({"type": f"{ARGUMENTS}.done", "output_index": 0, "arguments": arguments})
 
+
+def command(text: str, index: Any) -> bytes:
+    body = {"output_index": 0, "delta": text, "command_index": index}
+    return named({"type": "response.shell_call_command.delta", **body})
+
+
+# Each also holds a text that is no piece of it.
+SHELL = {"type": "shell_call", "arguments": "", "action": {"commands": ["ls"], "env": {"x": "rm"}}}
+PATCH = {
+    "type": "apply_patch_call",
+    "arguments": "",
+    "operation": {"type": "create_file", "path": "a", "diff": "+x\n"},
+}
 
 TRAPS: list[tuple[str, bytes]] = [
     ("is not known", named({"type": "response.output_item.added", "output_index": 0, "item": item("new_call")})),
@@ -294,7 +309,17 @@ TRAPS: list[tuple[str, bytes]] = [
     ("second call_id", opened(arguments="", call_id="d") + done()),
     ("no open tool call", done() + delta("{}")),
     ("belongs to no item", delta("{}")),
-    ("no index of its own", opened() + opened()),
+    ("not the next", opened() + opened()),
+    ("not the next", opened(index=1)),
+    ("not the next", done() + opened(index=1, id="j", call_id="d")),
+    ("same id", opened() + opened(index=1, call_id="d")),
+    ("id of another", opened() + opened(index=1, id="j", call_id="d") + delta("{}", item_id="j")),
+    ("not the call", opened(id="x", arguments="") + delta("x") + whole("x") + done(id="x")),
+    ("not the call", opened(arguments="") + delta("f") + done()),
+    ("not the call", opened(**SHELL) + command("ls", 0) + command("rm", 1) + done(**SHELL)),
+    ("not the call", opened(**PATCH) + delta("a") + done(**PATCH)),
+    ("has no index", opened(**SHELL) + command("ls", [0]) + done(**SHELL)),
+    ("is not known", done(type="message", arguments=None, content=[{"type": ["text"], "text": "x"}])),
     ("done twice", done() + done()),
     ("same id", done() + done(1)),
     ("same id", named({"type": "response.completed", "response": {"output": [ITEMS[0][0]] * 2}})),

@@ -117,12 +117,12 @@ def part(value: Any) -> str:
     Raises:
         Unreadable: It is not.
     """
-    if not isinstance(value, dict) or value.get("type") not in _PARTS:
-        name = value.get("type") if isinstance(value, dict) else value
+    name = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(name, str) or name not in _PARTS:
         raise Unreadable(f"a part of a message of the type {str(name)[:60]!r} is not known")
     PART.check(value)
     strict.refuse(value, "type")
-    return str(value["type"])
+    return name
 
 
 def call(item: dict[str, Any]) -> Call:
@@ -154,6 +154,36 @@ def call(item: dict[str, Any]) -> Call:
         kind = "function"
     kept = {field: held for field, held in item.items() if field not in _NOT_ASKED}
     return Call(call_id, tool, strict.text(kept), kind)
+
+
+def pieces(item: dict[str, Any]) -> set[str]:
+    """The texts of a call that may come in pieces: those that its judgement is about, and no other."""
+    name: str = item["type"]
+    kind = _KINDS[name]
+    if kind == "shell":
+        action = item["action"]
+        return set(_strings([action.get("command"), action.get("commands")]))
+    if kind == "patch":
+        return set(_strings([item["operation"].get("diff")]))
+    if kind == "custom":
+        return set(_strings([item.get("input")]))
+    if kind in ("function", "mcp"):
+        return set(_strings([item.get("arguments")]))
+    return set(_strings([held for field, held in item.items() if field not in _NOT_ASKED]))
+
+
+def _strings(value: Any) -> list[str]:
+    found: list[str] = []
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.append(one)
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return found
 
 
 def identity(one: Call) -> tuple[str, str, str, str]:

@@ -300,6 +300,8 @@ class Reader(StreamReader):
         self._written_shift = 0
         self._written_shown: set[int] = set()
         self._indexes: dict[str, int] = {}
+        self._begun = 0
+        self._ids: dict[str, int] = {}
 
     def waits(self) -> bool:
         """Whether a call is not complete."""
@@ -382,6 +384,10 @@ class Reader(StreamReader):
         item = self._items.get(index) if type(index) is int else None
         if item is None:
             raise Unreadable(f"an event of the type {body['type'][:60]} belongs to no item of the output")
+        name = body.get("item_id")
+        # Some clients go by the one, some by the other. Some servers give each event an id of its own.
+        if isinstance(name, str) and self._ids.get(name, index) != index:
+            raise Unreadable(f"an event of the type {body['type'][:60]} has the id of another call")
         return item
 
     def _text(self, held: Held, body: dict[str, Any]) -> bool:
@@ -413,18 +419,25 @@ class Reader(StreamReader):
 
     def _added(self, body: dict[str, Any]) -> None:
         index, item = body.get("output_index"), body.get("item")
-        if type(index) is not int or index < 0 or index in self._items:
-            raise Unreadable("an item of the output has no index of its own")
+        # The official Python client takes them in the order in which they are added, whatever their index.
+        if type(index) is not int or index != self._begun or index in self._items:
+            raise Unreadable("an item's index in the output is not the next")
+        self._begun += 1
         kind = items.kind(item)
         assert isinstance(item, dict)
         self._items[index] = _Item(kind, item)
         if items.is_call(kind):
+            name = item.get("id")
+            if isinstance(name, str) and name and self._ids.setdefault(name, index) != index:
+                raise Unreadable("two tool calls have the same id")
             self._open.add(index)
         elif self.fences and kind == "message" and items.parts(item):
             raise Unreadable("a message has content before its first part")
 
     def _piece(self, kind: str, body: dict[str, Any]) -> bool | Sink:
         item = self._item(body)
+        if type(body.get("command_index", 0)) is not int:
+            raise Unreadable("a command of a tool call has no index")
         if not items.is_call(item.kind) or item.done:
             raise Unreadable(f"an event of the type {kind[:60]} belongs to no open tool call")
         what, _, how = kind.rpartition(".")
@@ -453,8 +466,9 @@ class Reader(StreamReader):
         """An item is complete: its pieces are those of the whole that is judged."""
         self._end(known)
         if items.is_call(known.kind):
+            call = items.call(item)
             _same(known, item)
-            if self._indexes.setdefault(items.call(item).id or str(index), index) != index:
+            if self._indexes.setdefault(call.id or str(index), index) != index:
                 raise Unreadable("two tool calls have the same id")
             self._open.discard(index)
         known.done = True
@@ -585,7 +599,7 @@ def _same(known: _Item, item: dict[str, Any]) -> None:
     for name in ("call_id", "name", "namespace", "server_label"):
         if known.item.get(name) and known.item[name] != item.get(name):
             raise Unreadable(f"a tool call has a second {name}")
-    texts = set(_strings(item))
+    texts = items.pieces(item)
     begun = [text for name in _WHOLE_PIECES if isinstance(text := known.item.get(name), str) and text]
     for pieces in known.pieces.values():
         text = "".join(pieces)
@@ -594,20 +608,6 @@ def _same(known: _Item, item: dict[str, Any]) -> None:
     for text in begun:
         if text not in texts or any(where is None for _, where in known.pieces):
             raise Unreadable("a tool call has arguments at once and in pieces")
-
-
-def _strings(value: Any) -> list[str]:
-    found: list[str] = []
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, str):
-            found.append(one)
-        elif isinstance(one, dict):
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
-    return found
 
 
 def _string(value: Any) -> str:
