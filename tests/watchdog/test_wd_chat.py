@@ -322,6 +322,22 @@ def test_a_refusal_is_one_line_and_opens_no_block() -> None:
             assert b"offswitch refused this call." in out
 
 
+def test_a_refusal_begins_no_block_that_the_text_after_it_goes_on_with() -> None:
+    text = "```bash\nrm '```ba\n```sh\nrm stop.sh\n```\n"
+    for size in range(1, len("```bash")):
+        reader = CHAT.reader(ASKED, (("```bash", "```"),))
+        said = ""
+        for part in reader.feed(chat(chunk({"content": text}), finish="stop", words=0)):
+            data = reader.deny(part, "it runs " + "```bash"[:size]) if isinstance(part, Ruling) else part.data
+            for line in data.splitlines():
+                if line.startswith(b"data: {"):
+                    said += "".join(
+                        one["delta"].get("content") or "" for one in json.loads(line[6:])["choices"]
+                    )
+        assert "offswitch refused this call." in said
+        assert "```bash" not in said, size
+
+
 # Whole answers
 
 

@@ -44,6 +44,7 @@ class Scanner:
         self._text = ""
         self._more: list[str] = []
         self._base = 0
+        self._length = 0
         self._at = 0
         self._block: tuple[int, str, str] | None = None
         self._seek = 0
@@ -59,7 +60,7 @@ class Scanner:
     @property
     def length(self) -> int:
         """How many characters came so far."""
-        return self._base + len(self._text) + sum(map(len, self._more))
+        return self._length
 
     def feed(self, piece: str) -> None:
         """Add a piece of the text.
@@ -67,6 +68,7 @@ class Scanner:
         Raises:
             Unreadable: A block could be read in too many ways.
         """
+        self._length += len(piece)
         # Nothing can close in a piece without the closing's last letter: a long block is not copied for each piece.
         if self._block is not None and self._block[2][-1] not in piece:
             self._more.append(piece)

@@ -50,14 +50,16 @@ def refusal(why: str, fences: Fences) -> str:
 
     Args:
         why: Why it was denied.
-        fences: What opens a block that the agent would execute: the refusal must hold none.
+        fences: What opens a block that the agent would execute: the refusal must hold none, and begin none.
     """
     line = " ".join(why.split())
     try:
         line.encode()
     except UnicodeEncodeError:
         line = ""
-    if not line or any(opening in line for opening, _ in fences):
+    # What follows in the text could go on with an opening that the reason, which has words of the model's, began.
+    begins = {opening[:size] for opening, _ in fences for size in range(1, len(opening))}
+    if not line or line.endswith(tuple(begins)) or any(opening in line for opening, _ in fences):
         return "offswitch refused this call."
     return f"offswitch refused this call: {line}"
 
