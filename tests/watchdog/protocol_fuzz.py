@@ -8,7 +8,7 @@ from typing import Any
 from protocol_helpers import ASKED, WHY, pieces
 
 from offswitch.enforce.watchdog.calls import Call, Ruling, Unreadable
-from offswitch.enforce.watchdog.protocols import Dialect
+from offswitch.enforce.watchdog.protocols import Dialect, sse
 
 _TYPES = re.compile(
     r"function_call|tool_use|.*_tool_use|.*_call|custom_tool_call|program|mcp_approval_request"
@@ -104,6 +104,8 @@ def check_stream(
     split = Outcome(dialect, data, False, cuts, fences)
     assert (allowed.out, allowed.calls, allowed.error) == (split.out, split.calls, split.error)
     bare = data.removeprefix(b"\xef\xbb\xbf")
+    for some, escaped in sse._ENDS_FOR_SOME:
+        bare = bare.replace(some, escaped)
     # A comment or a ping passes what waits; then the order differs.
     if not re.search(rb"(?:^|[\r\n]):|^[\r\n]|(?:\r\n|\r(?!\n)|\n){3}|ping|keepalive", bare):
         assert bare.startswith(allowed.out)
