@@ -1,9 +1,9 @@
 """A scripted model server that streams one tampering tool call, and notes when its last byte left.
 
 It speaks OpenAI's chat completions, in a thread of the benchmark, and to the gateway alone. First come some words,
-which pass; then the call, piece by piece with pauses between them, so that a piece that were passed on would be long
-there before the last one comes; then nothing, until it is told that everybody watches; then the last piece with the
-stream's end in one write.
+which pass; once it is told that they have arrived, the call, piece by piece with pauses between them, so that a piece
+that were passed on would be long there before the last one comes; then nothing, until it is told that everybody
+watches; then the last piece with the stream's end in one write.
 """
 
 import json
@@ -70,7 +70,7 @@ class Model:
 
     Attributes:
         port: The TCP port.
-        asked: Set when a request has come.
+        heard: To be set when the words have arrived.
         streamed: Set when all but the last piece was sent.
         go: To be set when the last piece is to be sent.
         before, after: When that write began and when it had returned, ns of the monotonic clock; 0 until then.
@@ -80,7 +80,7 @@ class Model:
         self._gap = gap
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self.asked, self.streamed, self.go = threading.Event(), threading.Event(), threading.Event()
+        self.heard, self.streamed, self.go = threading.Event(), threading.Event(), threading.Event()
         self.before = self.after = 0
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -89,6 +89,7 @@ class Model:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.heard.set()
         self.go.set()
         # Only this wakes a thread that waits in accept.
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -97,7 +98,7 @@ class Model:
 
     def begin(self) -> None:
         """Forget the last run."""
-        for event in (self.asked, self.streamed, self.go):
+        for event in (self.heard, self.streamed, self.go):
             event.clear()
         self.before = self.after = 0
 
@@ -116,12 +117,12 @@ class Model:
 
     def _answer(self, connection: socket.socket) -> None:
         _read_request(connection)
-        self.asked.set()
         connection.sendall(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         for word in WORDS:
             connection.sendall(_framed(_chunk({"content": word})))
+        self.heard.wait()
         *most, last = _call()
         for piece in most:
             time.sleep(self._gap)

@@ -155,7 +155,9 @@ class Asking(Agent):
         self.accelerator = ""
         self._groups: list[str] = []
         try:
-            until(self._model.streamed.is_set, _UP, "the agent did not ask")
+            until(lambda: self.words() == len(_model.WORDS), _UP, "the agent did not get the first words")
+            self._model.heard.set()
+            until(self._model.streamed.is_set, 30, "the model did not stream")
             self._look()
         except BaseException:
             print(f"{self.name}: {self.said()}", file=sys.stderr)
@@ -206,6 +208,11 @@ class Asking(Agent):
         path = own if self.kind == "bubblewrap" else Path(self.stage.places.logs(self.name), "output")
         return path.read_bytes() if path.exists() else b""
 
+    def words(self) -> int:
+        """How many of the words that come before the call it got."""
+        got = self.got()
+        return sum(word.encode() in got for word in _model.WORDS)
+
     def over(self) -> None:
         """Wait until the supervisor has ended, where it has more to do than to look: it brings a workspace back."""
         if self.kind == "microvm":
@@ -238,7 +245,6 @@ def trip(stage: Watched, payload: str, pause: float) -> dict[str, Any]:
         times = {word: at["monotonic_us"] * 1000 for word, at in receipt["times"].items() if at}
         ends = [empty, gone, times.get("dead")]
         agent.over()
-        got = agent.got()
         return {
             "all": None if None in ends else _ms(start, max(at for at in ends if at is not None)),
             "sent": _ms(start, stage.model.after),
@@ -251,8 +257,7 @@ def trip(stage: Watched, payload: str, pause: float) -> dict[str, Any]:
             "why": receipt["order"]["reason"]
             if receipt["order"]["origin"] == "watchdog"
             else "another cause",
-            "words": sum(word.encode() in got for word in _model.WORDS),
-            "pieces": got.count(_model.MARK),
+            "pieces": agent.got().count(_model.MARK),
             "load": os.getloadavg()[0],
             "accelerator": agent.accelerator,
         }
@@ -294,12 +299,13 @@ def rows_of(kind: str, runs: int) -> list[dict[str, Any]]:
             progress(f"{kind}, {payload}: {runs} trips")
             made.append(_row(kind, payload, ours, bare))
             every += ours
-    pieces, words = sum(one["pieces"] for one in every), sum(one["words"] for one in every)
-    could = could_be == _model.PIECES and words == len(every) * len(_model.WORDS)
+    pieces = sum(one["pieces"] for one in every)
+    # A count that could not be another one is none.
+    holds = pieces == 0 if could_be == _model.PIECES else None
     made.append(
         row(
-            f"pieces of the call that reached the agent, {kind}", pieces, "", "0", pieces == 0 if could else None,
-            trips=len(every), words=words, words_sent=len(every) * len(_model.WORDS), seen_if_passed=could_be,
+            f"pieces of the call that reached the agent, {kind}", pieces, "", "0", holds,
+            trips=len(every), seen_if_passed=could_be,
         )
     )  # fmt: skip
     return made
