@@ -241,7 +241,9 @@ class Gateway:
         if request.transport is not None:
             self.heard.add(request.transport)
         self._count += 1
-        exchange = Exchange(self._count, "", f"{request.method} {request.rel_url.path}", began=time.monotonic())
+        exchange = Exchange(
+            self._count, "", f"{request.method} {request.rel_url.path}", began=time.monotonic()
+        )
         exchange.program = request.headers.get("User-Agent", "")[:200]
         dialect: protocols.Dialect | None = None
         answer: web.StreamResponse | None = None

@@ -129,10 +129,18 @@ def main() -> None:
             metrics=None if scraped is None else scraped.metrics,
         )  # fmt: skip
     except (OSError, ValueError, ImportError, RecordLost, telemetry.TelemetryError, MetricsError) as error:
-        wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
+        _fail(line, error)
         return
     asyncio.run(_serve(line, supervised, watching, given_apis, given["keys"], rules, judges, tls, scraped))
     del claim
+
+
+def _fail(line: socket.socket, error: Exception) -> None:
+    """Say why there is no gateway, and wait for the end: to leave with a message unread would take the word back."""
+    with suppress(OSError):
+        wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
+        while wire.receive(line) is not None:
+            pass
 
 
 async def _serve(
@@ -150,7 +158,7 @@ async def _serve(
     try:
         await decider.start()
     except Unjudged as error:
-        wire.send(line, ("failed", f"the gateway cannot begin: {error}"))
+        _fail(line, error)
         return
     # The sandbox comes up meanwhile, and then hands it over.
     message = await asyncio.to_thread(wire.receive, line)
