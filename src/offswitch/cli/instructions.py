@@ -144,6 +144,7 @@ class _View:
         self._account = account
         self._full = full
         self._bare = bare or account.private
+        self._whole = full or bare
         self._colour = os.isatty(1) and "NO_COLOR" not in os.environ
         self._values: dict[str, Any] = {}
         self.damaged: list[str] = []
@@ -283,7 +284,7 @@ class _View:
         if line.tools:
             yield from self._tools(line)
         injected = [(digest, sent) for digest, sent in line.sent.items() if sent.what == "injected"]
-        hidden = 0 if self._full else max(0, len(injected) - _LATEST)
+        hidden = 0 if self._whole else max(0, len(injected) - _LATEST)
         if hidden:
             yield f"  injected: {hidden} more before these (--texts)"
         for digest, sent in injected[hidden:]:
@@ -348,8 +349,9 @@ class _View:
         )  # fmt: skip
 
     def _changes(self, line: "Line") -> "Iterator[str]":
-        changes = [change for change in line.changes if change.what != "injected"]
-        hidden = 0 if self._full else max(0, len(changes) - _LATEST)
+        # Without texts it is said once that an injected message came; with them it would stand there twice.
+        changes = [change for change in line.changes if self._bare or change.what != "injected"]
+        hidden = 0 if self._whole else max(0, len(changes) - _LATEST)
         if changes:
             yield (
                 "  "
@@ -370,7 +372,8 @@ class _View:
             return
         found = rows(self._text(change.before), self._text(change.now))
         if self._bare:
-            yield f"      {self._differ(change, found)}"
+            if change.before and change.now:
+                yield f"      {self._differ(change, found)}"
             return
         if not found:
             # The same words in another form, such as a message with a field more.
@@ -416,7 +419,7 @@ class _View:
             self._paint("head", f"bears on stopping: {_count(len(self._marks), 'sentence')}")
             + " (a reading aid: what it means, and what is put in other words, is yours to judge)"
         )
-        end = len(self._marks) if self._full else 40
+        end = len(self._marks) if self._whole else 40
         for (kind, sentence), places in list(self._marks.items())[:end]:
             first, *others = places
             where = (
