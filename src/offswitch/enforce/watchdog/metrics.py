@@ -71,7 +71,7 @@ class Metrics:
         )
         self._tokens = counter("tokens", "Tokens, as answers state them.", ["model", "type"])
         self._judged = counter("judgements", "Judgements of tool calls, by the strongest finding.", ["mode"])
-        self._found = counter("findings", "Findings in tool calls.", ["mode", "pattern"])
+        self._found = counter("findings", "Findings, in tool calls and besides.", ["mode", "pattern"])
         self._incomplete = counter("judgements_incomplete", "Judgements of calls not wholly followed.")
         self._judging = histogram("judgement_seconds", "How long judgements took.", buckets=_JUDGEMENT)
         self._refused = counter("refused", "Requests that ended in an error of the gateway's own.", ["why"])
