@@ -46,6 +46,7 @@ def test_an_outline_has_names_and_the_digest(tool: object, name: str, parameters
 def test_a_description_is_found_at_each_depth() -> None:
     assert described({"name": "a", "description": "One."}) == "One."
     assert described(CHAT) == "Runs."
+    assert described({"type": "custom", "custom": {"name": "patch", "description": "Edits."}}) == "Edits."
     assert described({"name": "a", "description": ["One."]}) == ""
     assert described(None) == ""
 
@@ -61,13 +62,13 @@ def test_a_sentence_is_found_where_it_stands() -> None:
     tools: list[object] = [
         {"name": "z", "description": f"Does.\n\nIt works. {AGAINST}"},
         {"name": "b", "description": "", "input_schema": schema(x="A number.", y=f"First.\n{AGAINST}")},
-        {"name": "a", "description": "One line."},
+        {"name": "a", "description": "One line.\nAnother.", "input_schema": schema(x=AGAINST)},
     ]
     found = find(tools)
     lines = text(tools).split("\n")
-    assert [mark.sentence for mark in found] == [AGAINST, AGAINST]
+    assert [mark.sentence for mark in found] == [AGAINST] * 3
     assert all(AGAINST in lines[mark.line - 1] for mark in found), [lines[mark.line - 1] for mark in found]
-    assert found[0].line != found[1].line
+    assert len({mark.line for mark in found}) == 3
 
 
 def test_two_strings_are_no_sentence() -> None:
