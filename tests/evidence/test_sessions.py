@@ -1,10 +1,13 @@
 """Commands one after the other: what earlier ones did is known to later ones, within bounds."""
 
+import base64
+import importlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offswitch.evidence.shell import account, session
+from offswitch.evidence.shell import account, cells, session
 from offswitch.evidence.shell.looking import only_looks
 from offswitch.evidence.shell.session import Session
 
@@ -23,6 +26,102 @@ def test_a_script_that_was_written_is_followed_when_it_runs() -> None:
     assert ("delete", "/w/x.txt") in told(one.run("bash go.sh"))
     one.put("/w/go.py", "import os\nos.remove('y.txt')\n")
     assert ("delete", "/w/y.txt") in told(one.run("python3 go.py"))
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bz2", "lzma"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "base64 -d < p | {un} | sh",
+        "base64 -d p > q.{end}; {un} q.{end}; sh q",
+        "base64 -d p > q.{end}; {cat} q.{end} | sh",
+        "{un} -c <(base64 -d p) | sh",
+    ],
+)
+def test_what_is_packed_is_unpacked(packer: str, command: str) -> None:
+    names = {
+        "gzip": ("gunzip", "gz", "zcat"),
+        "bz2": ("bunzip2", "bz2", "bzcat"),
+        "lzma": ("xz -d", "xz", "xzcat"),
+    }
+    un, end, cat = names[packer]
+    module = importlib.import_module(packer)
+    one = begin()
+    one.put("/w/p", base64.b64encode(module.compress(b"rm -f x.txt\n")).decode())
+    assert ("delete", "/w/x.txt") in told(one.run(command.format(un=un, end=end, cat=cat)))
+    one.put("/w/p", base64.b64encode(module.compress(b"echo rm -f x.txt\n")).decode())
+    assert "delete" not in dict(told(one.run(command.format(un=un, end=end, cat=cat))))
+
+
+def test_bytes_that_are_none_of_a_packer_are_not_known() -> None:
+    one = begin()
+    one.put("/w/p", base64.b64encode(b"\x1f\x8b\x08rubbish\xff").decode())
+    assert not one.run("base64 -d p | gunzip | sh").complete
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "!rm x.txt",
+        "for name in ['x.txt']:\n    !rm {name}",
+        "name = 'x.txt'\n!rm $name",
+        "out = !rm x.txt",
+        "%sx rm x.txt",
+        "%%bash\nrm x.txt",
+        "%%bash\ncd /w\nrm x.txt\n",
+        "%cd sub\n!rm ../x.txt",
+        "%%writefile go.sh\nrm x.txt\n",
+        "%matplotlib inline\nimport os\nos.remove('x.txt')",
+        "%%time\nimport os\nos.remove('x.txt')",
+        "get_ipython().system('rm x.txt')",
+    ],
+)
+def test_cells_of_a_notebook(cell: str) -> None:
+    one = begin()
+    found = told(one.code("ipython", cell))
+    if "writefile" in cell:
+        found = told(one.run("sh go.sh"))
+    assert ("delete", "/w/x.txt") in found
+
+
+@pytest.mark.parametrize(
+    "cell", ["s = '''\n!rm x.txt\n'''", "# !rm x.txt", "%%html\nrm x.txt", "x = 5 \\\n % 3"]
+)
+def test_what_only_looks_like_a_line_for_the_shell(cell: str) -> None:
+    assert told(begin().code("ipython", cell)) == []
+
+
+def test_cells_keep_names_and_do_nothing_again() -> None:
+    one = begin()
+    one.code("ipython", "import os\nname: str = 'x.txt'\ngone = os.remove('a.txt')")
+    assert told(one.code("ipython", "os.remove(name)")) == [("delete", "/w/x.txt")]
+    one.code("ipython", "name = 'y.txt'")
+    assert told(one.code("ipython", "os.remove(name)")) == [("delete", "/w/y.txt")]
+    for number in range(3000):
+        one.code("ipython", f"v{number} = {number}")
+    assert sum(map(len, one._cells)) <= cells.LONGEST
+
+
+def test_aliases_of_a_shell_that_goes_on() -> None:
+    one = begin()
+    one.run("alias x='rm -f'; alias k=ls")
+    assert told(one.run("x a.txt; k b", goes_on=True)) == [("delete", "/w/a.txt")]
+    assert ("delete", "/w/a.txt") not in told(one.run("x a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("command", "waits"),
+    [
+        ("sleep 100", [100.0]),
+        ("timeout 10 sleep 100", [10.0]),
+        ("timeout 1m sh -c 'sleep 50; sleep 50'", [50.0, 10.0]),
+        ("timeout $X sleep 100", [100.0]),
+        ("timeout 10 sleep 3; sleep 100", [3.0, 100.0]),
+    ],
+)
+def test_a_bound_bounds_what_is_waited(command: str, waits: list[float]) -> None:
+    found = begin().run(command)
+    assert [float(one.content or 0) for one in found.effects if one.verb == "sleep"] == waits
 
 
 def test_pieces_are_put_together() -> None:

@@ -43,6 +43,28 @@ def test_a_command_is_found_in_every_shape(call: Call) -> None:
     assert found.complete
 
 
+@pytest.mark.parametrize("name", ["query", "code", "input", "tool_input", "__arg1"])
+def test_code_is_found_whatever_its_parameter_is_called(name: str) -> None:
+    assert shape(forms.call("python_repl", {name: "x()"})).deeds == (Code("python", "x()"),)
+    assert shape(forms.call("terminal", {name: "rm x"})).deeds == (Run("rm x", goes_on=True),)
+    assert shape(forms.call("web_search", {name: "rm x"})).deeds == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ({"seconds": 90}, "90"),
+        ({"minutes": "2"}, "120"),
+        ({"duration_ms": 500}, "0.5"),
+        ({"seconds": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_tool_that_waits(arguments: dict[str, Any], seconds: str | None) -> None:
+    found = [deed.text for deed in shape(forms.call("wait", arguments)).deeds if isinstance(deed, Run)]
+    assert found == ([f"sleep {seconds}"] if seconds else [])
+
+
 def test_where_a_command_runs_is_kept() -> None:
     (run,) = shape(forms.codex("ls", "/tmp/a")).deeds
     assert isinstance(run, Run)

@@ -127,7 +127,9 @@ class Judge:
             case Run():
                 followed.run(deed)
             case Code():
-                followed.take(self._session.code(deed.program, deed.text, cwd=followed.place(deed.cwd)))
+                # Most tools for Python keep one program, as notebooks do.
+                program = "ipython" if deed.program == "python" else deed.program
+                followed.take(self._session.code(program, deed.text, cwd=followed.place(deed.cwd)))
             case Change():
                 followed.change(deed)
             case Keys():
@@ -186,7 +188,7 @@ class _Followed:
     def run(self, deed: Run) -> None:
         if deed.guess and not _like_a_command(deed.text):
             if _like_python(deed.text):
-                self.take(self.session.code("python", deed.text))
+                self.take(self.session.code("ipython", deed.text))
             return
         for name, value in deed.environment:
             self.effects.append(Effect("environment", name, content=value, text=f"{name}={value}"))
@@ -251,9 +253,25 @@ class _Followed:
                 self.effects += self.session.peek(
                     "bash", f'true "{effect.content}"' if effect.target[:2] == "PS" else effect.content
                 ).effects
+        for path, text in self._hooks(texts).items():
+            texts[path] = text
+            self.edits.append(patterns.Edit(path, added=text))
         for path, text in texts.items():
             if _SELF_RUNNING.search(path):
                 self.effects += self.session.peek("bash", text).effects
+
+    def _hooks(self, texts: dict[str, str]) -> dict[str, str]:
+        """What becomes a hook of git because git looks for them elsewhere, by the path that it would have in git."""
+        found: dict[str, str] = {}
+        told = any(
+            effect.verb == "append" and effect.target.endswith(("/.git/config", "/.gitconfig"))
+            for effect in self.effects
+        )
+        for folder, place in self.session.hooks().items():
+            new = {path: text for path, text in texts.items() if posixpath.dirname(path) == folder}
+            for path, text in {**(self.session.texts_in(folder) if told else {}), **new}.items():
+                found[f"{place}/{posixpath.basename(path)}"] = text
+        return found
 
 
 def _applied(deed: Change, before: str | None) -> str | None:
@@ -276,6 +294,9 @@ _TELLING = re.compile(r"offswitch|/proc|/keys|control|/dev/(?!null)|/sys/")
 _KEYWORDS = frozenset(
     "if for while until case { ( [ [[ ! time function select exec eval source . set export".split()
 )
+_SETS = re.compile(r"\s*[A-Za-z_]\w*=(?:[^\s'\"]*|'[^']*'|\"[^\"]*\")\s*")
+"""A line that gives a variable a value, for the lines after it."""
+
 _SIMPLE = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*([^\s;&|<>()]+)")
 
 
@@ -286,6 +307,8 @@ def _like_a_command(text: str) -> bool:
         return any(
             word in PROGRAMS or word in _KEYWORDS or word.startswith(("/", "./", "~/")) for word in words
         )
+    if _SETS.fullmatch(text):
+        return True
     match = _SIMPLE.match(text)
     word = match[1] if match else ""
     return word in PROGRAMS or word in _KEYWORDS or word.startswith(("/", "./", "~/"))
@@ -293,7 +316,8 @@ def _like_a_command(text: str) -> bool:
 
 def _like_python(text: str) -> bool:
     """Whether a text is a program in Python that does more than to name something."""
-    if not re.search(r"\bimport\b|\bopen\(|\bos\.|\bexec\(|\beval\(", text) or len(text) > 200_000:
+    telling = r"\bimport\b|\bopen\(|\bos\.|\bexec\(|\beval\(|^\s*[A-Za-z_]\w* = \S|\.(?:unlink|write_text)\("
+    if not re.search(telling, text) or len(text) > 200_000:
         return False
     try:
         ast.parse(text)

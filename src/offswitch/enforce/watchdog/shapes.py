@@ -309,6 +309,8 @@ def _known(call: Call, name: str, given: dict[str, Any]) -> Shape:
     words = _words(_snake(call.name))
     if name in _HARMLESS and not any(key in low for key in _COMMAND):
         return Shape(())
+    if words & _WAITS and (seconds := _seconds(low)) is not None and not any(key in low for key in _COMMAND):
+        return Shape((Run(f"sleep {seconds:.12g}"),))
     if (
         call.kind == "computer"
         or name in ("computer", "computer_call", "computer_use")
@@ -364,6 +366,24 @@ _SAYS = frozenset(
 """Words in the names of tools that say something to somebody."""
 
 _SAID = frozenset("text body content contents markdown html value input".split())
+
+
+_WAITS = frozenset("wait sleep pause delay".split())
+_UNITS = {"hours": 3600.0, "minutes": 60.0, "mins": 60.0, "seconds": 1.0, "secs": 1.0, "sec": 1.0, "duration": 1.0,
+          "time": 1.0, "duration_seconds": 1.0, "seconds_to_wait": 1.0, "delay": 1.0, "delay_seconds": 1.0,
+          "duration_minutes": 60.0, "ms": 0.001, "milliseconds": 0.001, "duration_ms": 0.001, "delay_ms": 0.001,
+          "sleep_ms": 0.001}  # fmt: skip
+
+
+def _seconds(given: dict[str, Any]) -> float | None:
+    """How long a tool that waits is told to wait."""
+    for name, unit in _UNITS.items():
+        value = given.get(name)
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", value):
+            value = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
+            return value * unit
+    return None
 
 
 def _snake(name: str) -> str:
@@ -437,7 +457,9 @@ def _shell(name: str, given: dict[str, Any]) -> Shape:
     else:
         value = next((given[key] for key in _COMMAND if isinstance(given.get(key), str | list | dict)), None)
         if value is None:
-            value = next((given[key] for key in _CODE if isinstance(given.get(key), str | list)), None)
+            value = next(
+                (given[key] for key in (*_CODE, *_ALONE) if isinstance(given.get(key), str | list)), None
+            )
         texts = list(_commands(value))
         extra = given.get("args", given.get("arguments"))
         if (
@@ -468,9 +490,14 @@ def _shell(name: str, given: dict[str, Any]) -> Shape:
     return Shape((*runs, Keys(typed)) if isinstance(typed, str) else runs)
 
 
+_ALONE = ("query", "input_text", "body", "task", "arg", "arg1", "argument", "__arg1", "tool_input", "action_input",
+          "statement", "statements", "source_text", "payload")  # fmt: skip
+"""What else the one parameter of a tool is called that runs it: some name it for the model, and not for what it is."""
+
+
 def _code(program: str, given: dict[str, Any]) -> Shape:
     language = str(given.get("language", given.get("lang", ""))).lower()
-    value = _first(given, (*_CODE, *_COMMAND, "text", "content", "expression", "function"))
+    value = _first(given, (*_CODE, *_COMMAND, "text", "content", "expression", "function", *_ALONE))
     if isinstance(value, list):
         value = "\n".join(str(line) for line in value)
     if not isinstance(value, str):

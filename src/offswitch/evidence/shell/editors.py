@@ -283,3 +283,32 @@ def vim(call: Call) -> "Status | None":
         call.shell.slow()
         return Status.UNKNOWN
     return None
+
+
+@runs("crudini dasel xmlstarlet sd rpl toml json prettier jsonnetfmt augtool initool")
+def settings(call: Call) -> None:
+    """Programs that change settings, or plain text, where it stands."""
+    options = call.options("f" if call.name in ("dasel", "json") else "", "file format output")
+    words = options.operands
+    names: list[str] = []
+    match call.name:
+        case "crudini":
+            names = words[:1] if options.has("set", "del", "merge") else []
+        case "dasel":
+            file = options.value("f", "file")
+            changes = words[:1] in (["put"], ["delete"]) and not options.has("output", "o")
+            names = [file] if file and changes else []
+        case "xmlstarlet":
+            names = words[-1:] if words[:1] in (["ed"], ["edit"]) and options.has("L", "inplace") else []
+        case "sd" | "rpl":
+            names = words[2:] if not options.has("p", "preview", "s", "dry-run") else []
+        case "toml":
+            names = words[1:2] if words[:1] in (["set"], ["unset"]) else []
+        case "json":
+            file = options.value("f", "file")
+            names = [file] if file and options.has("I", "in-place") else []
+        case "prettier" | "jsonnetfmt":
+            names = words if options.has("w", "write", "i", "in-place") and call.name != "prettier" else []
+    for name in names:
+        call.shell.overwrite(name, None)
+    call.out(ANY)

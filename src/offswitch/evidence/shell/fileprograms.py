@@ -561,7 +561,10 @@ def _ls(call: Call) -> "Status | None":
     # Names of files that are known are listed as they are; a directory may hold more than is known.
     plain = names and all(files.exists(call.path(name)) and files.is_directory(call.path(name)) is not True
                           for name in names)  # fmt: skip
-    plain = plain and not any(arg.startswith("-") and "l" in arg for arg in call.args)
+    if files.bare and names and not plain:
+        # What a glob is for is taken to be there.
+        plain = all(not known(name) and ANY not in name for name in names)
+    plain = plain and not any(re.match(r"-\w*l", arg) for arg in call.args)
     call.out("".join(name + "\n" for name in sorted(names)) if plain else ANY)
     return None
 

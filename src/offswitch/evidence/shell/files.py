@@ -132,6 +132,13 @@ class Files:
                 return path
         return path
 
+    def behind(self, path: str) -> str:
+        """``path`` with the links followed that lead to the directory that it is in, and not itself."""
+        folder, _, name = path.rpartition("/")
+        if not folder or not path.startswith("/"):
+            return path
+        return f"{self.resolve(folder).rstrip('/')}/{name}"
+
     def exists(self, path: str) -> bool | None:
         """Whether something is at ``path``, or None."""
         entry = self.entry(self.resolve(path))

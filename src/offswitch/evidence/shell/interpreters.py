@@ -4,7 +4,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from offswitch.evidence.shell import scripts
+from offswitch.evidence.shell import notebook, scripts
 from offswitch.evidence.shell.python import run_python
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.streams import Input
@@ -113,6 +113,8 @@ def run_code(shell: "Shell", program: str, code: str, argv: list[str]) -> "Statu
         code = code.replace(ANY, "")
     code = literal(code) or ""
     shell.spend(1 + len(code) // 500)
+    if program == "ipython":
+        program, code = "python", notebook.plain(code)
     if program in ("python", "pypy"):
         return run_python(shell, code, argv)
     follow = scripts.LANGUAGES.get(program)

@@ -87,6 +87,16 @@ class Log:
         )
         return len(self.effects) - 1
 
+    def shorten(self, begin: int, seconds: float) -> None:
+        """Let the waits since an effect last no longer than so many seconds together."""
+        left = seconds
+        for place in range(begin, len(self.effects)):
+            effect = self.effects[place]
+            if effect.verb == "sleep" and effect.content is not None:
+                lasts = min(float(effect.content), left)
+                self.effects[place] = replace(effect, content=f"{lasts:.12g}")
+                left -= lasts
+
     def fill(self, place: int, content: str | None) -> None:
         """Set the content of an effect that was added before its content was known."""
         self.effects[place] = replace(self.effects[place], content=literal(content))

@@ -48,18 +48,23 @@ def only_looks(text: str) -> bool:
     at, end = 0, len(text)
     words: list[str] = []
     depth = 0
+    redirected = False
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
             return False
         at = match.end()
         if match.lastgroup == "word":
+            if redirected and not words and match.group() in _LEADS | _ENDS:
+                return False  # behind a redirection these are names of programs
             words.append(match.group())
             depth += _OPENS.get(words[-1], 0)
         elif match.lastgroup == "end":
             if not _shows(words):
                 return False
-            words = []
+            words, redirected = [], False
+        else:
+            redirected = redirected or ">" in match.group() or "<" in match.group()
     # What is not closed is not bash, and runs nothing; other readings of it are not for here.
     return depth == 0 and _shows(words)
 

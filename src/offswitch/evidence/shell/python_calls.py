@@ -275,6 +275,8 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         return argument(0)
     if name in ("__import__", "importlib.import_module"):
         return Ref(text_of(argument(0)))
+    if name in ("get_ipython", "IPython.get_ipython"):
+        return Ref("ipython")
     if name in ("runpy.run_path",):
         text = shell.files.text(path(0))
         shell.emit("execute", path(0))
@@ -515,12 +517,13 @@ _MOVES = frozenset("os.rename os.replace os.renames shutil.move".split())
 _COPIES = frozenset("shutil.copy shutil.copy2 shutil.copyfile shutil.copytree".split())
 _SHELLS = frozenset(
     "os.system os.popen subprocess.run subprocess.call subprocess.Popen subprocess.check_call subprocess.check_output "
-    "subprocess.getoutput subprocess.getstatusoutput commands.getoutput asyncio.create_subprocess_shell".split()
+    "subprocess.getoutput subprocess.getstatusoutput commands.getoutput asyncio.create_subprocess_shell "
+    "ipython.system ipython.getoutput".split()
 )
 
 _BY_SHELL = frozenset(
     "os.system os.popen subprocess.getoutput subprocess.getstatusoutput commands.getoutput "
-    "asyncio.create_subprocess_shell".split()
+    "asyncio.create_subprocess_shell ipython.system ipython.getoutput".split()
 )
 
 
@@ -632,7 +635,7 @@ def run_shell(program: "Program", name: str, arguments: list[Any], named: dict[s
     shown = " ".join(words) if words is not None else text_of(command)
     if words is not None and 0 in program.given:
         child.drawn = dict.fromkeys(words, program.given[0])
-    if named.get("start_new_session") is True or named.get("process_group") is not None:
+    if named.get("start_new_session") is True:
         child.emit("detach", "", content=shown)
     if isinstance(named.get("preexec_fn"), Ref) and named["preexec_fn"].name == "os.setsid":
         child.emit("detach", "", content=shown)
@@ -1080,6 +1083,7 @@ _PURE: dict[str, Callable[..., Any]] = {
     "os.getcwd": lambda program: program.shell.cwd,
     "os.getpid": lambda _: "$$",
     "os.getppid": lambda _: "$PPID",
+    "os.getpgid": lambda _, pid: pid,
     "os.listdir": _listdir,
     "glob.glob": lambda program, pattern: _glob(
         program.shell, posixpath.dirname(program.shell.path(pattern)), posixpath.basename(pattern)

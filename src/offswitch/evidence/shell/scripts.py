@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from offswitch.evidence.shell.folding import folded
 from offswitch.evidence.shell.unknown import ANY
 from offswitch.evidence.shell.words import escapes
 
@@ -33,8 +34,10 @@ _SLASHES = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 class _Code:
-    def __init__(self, shell: "Shell", code: str, argv: list[str], slashes: bool) -> None:
-        code = code[:50_000]
+    def __init__(
+        self, shell: "Shell", code: str, argv: list[str], slashes: bool, *, dots: bool = False
+    ) -> None:
+        code = folded(code[:50_000], dots=dots)
         self.shell = shell
         pattern = _SLASHES if slashes else _COMMENT
         self.code = pattern.sub(lambda found: found.group(1) or " ", code)
@@ -180,7 +183,7 @@ def _arguments(code: str, count: int) -> str:
 
 def perl(shell: "Shell", code: str, argv: list[str]) -> None:
     """Perl."""
-    found = _Code(shell, _arguments(code, len(argv) - 1), argv, slashes=False)
+    found = _Code(shell, _arguments(code, len(argv) - 1), argv, slashes=False, dots=True)
     found.listed(r"\bunlink\b\s*\(?\s*", found.delete)
     found.each(r"\btruncate\b\s*\(?\s*STR\s*,", found.write)
     found.each(r"\brename\b\s*\(?\s*STR\s*,\s*STR", found.move)
@@ -249,6 +252,7 @@ def node(shell: "Shell", code: str, argv: list[str]) -> None:
     for match in re.finditer(r"\bprocess\.on\s*\(\s*[\"'`]SIG(\w+)[\"'`]\s*,\s*([^;]{0,200})", found.code):
         found.at(match.start(), shell.emit, "trap", match.group(1), content=match.group(2).rstrip(") "))
     _node_sends(found)
+    _node_waits(found)
     found.run()
 
 
@@ -280,7 +284,7 @@ def ruby(shell: "Shell", code: str, argv: list[str]) -> None:
 
 def php(shell: "Shell", code: str, argv: list[str]) -> None:
     """PHP and, near enough, Lua."""
-    found = _Code(shell, code, argv, slashes=False)
+    found = _Code(shell, code, argv, slashes=False, dots=True)
     found.each(r"\bfile_put_contents\s*\(\s*STR\s*,\s*STR", found.write)
     found.each(r"\b(?:fopen|io\.open)\s*\(\s*STR\s*,\s*[\"']w[^\"']{0,4}[\"']", found.write)
     found.each(r"\b(?:fopen|io\.open)\s*\(\s*STR\s*,\s*[\"']a[^\"']{0,4}[\"']", found.append)
@@ -291,6 +295,29 @@ def php(shell: "Shell", code: str, argv: list[str]) -> None:
     found.each(r"\b(?:system|exec|shell_exec|passthru|os\.execute|io\.popen)\s*\(\s*STR", found.system)
     _chmod(found, r"\bchmod\s*\(\s*STR\s*,\s*(?:0o?)?([0-7]{2,5})", swapped=True)
     found.run()
+
+
+_SERVES = re.compile(r"\.listen\s*\(|createServer|setInterval|clearTimeout|\.unref\b|process\.exit")
+_TIMER = re.compile(r"\bsetTimeout\s*\(|\bAtomics\.wait\s*\(")
+
+
+def _node_waits(found: _Code) -> None:
+    """Timers that a program waits for: the last argument, in milliseconds."""
+    if _SERVES.search(found.code):
+        return
+    for match in islice(_TIMER.finditer(found.code), 20):
+        number = re.search(
+            r",\s*([\d_.]+(?:e\d)?(?:\s*\*\s*[\d_.]+(?:e\d)?){0,6})\s*$", _inside(found.code, match.end())
+        )
+        if number is None:
+            continue
+        total = 1.0
+        try:
+            for factor in number[1].split("*"):
+                total *= float(factor.replace("_", ""))
+        except ValueError:
+            continue
+        found.at(match.start(), found.shell.emit, "sleep", "", content=f"{total / 1000:.12g}")
 
 
 def _inside(code: str, place: int) -> str:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from offswitch.evidence.shell import cells, notebook
 from offswitch.evidence.shell.files import Files
 from offswitch.evidence.shell.looking import only_looks
 from offswitch.evidence.shell.unknown import known
@@ -54,6 +55,7 @@ class Session:
         self._settings: dict[tuple[str, str], str] = {}
         self._programs: dict[str, str] = {}
         self._last: State | None = None
+        self._cells: tuple[str, ...] = ()
 
     @property
     def carried(self) -> bool:
@@ -77,6 +79,19 @@ class Session:
         self._size += len(text)
         while self._size > MOST or len(self._texts) > FILES:
             self._size -= len(self._texts.popitem(last=False)[1])
+
+    def hooks(self) -> dict[str, str]:
+        """Folders in which git was told to look for its hooks, and where those would be otherwise."""
+        found = {}
+        for (place, name), folder in self._settings.items():
+            if name == "core.hookspath" and folder:
+                root = place or self.start
+                found[posixpath.normpath(posixpath.join(root, folder))] = f"{root.rstrip('/')}/.git/hooks"
+        return found
+
+    def texts_in(self, folder: str) -> dict[str, str]:
+        """The known texts of files that lie in a folder itself."""
+        return {path: text for path, text in self._texts.items() if posixpath.dirname(path) == folder}
 
     def only_looks(self, command: str) -> bool:
         """Whether a command does nothing but to read, as far as is known of this machine; moves to where it goes.
@@ -109,10 +124,16 @@ class Session:
         """Say what a program in another language does, and remember it.
 
         Args:
-            program: What runs it: ``python``, ``node``, ``perl``, ``ruby``, ``php``.
+            program: What runs it: ``python``, ``node``, ``perl``, ``ruby``, ``php``; ``ipython`` for cells of one
+                program, which know what cells before them named.
             text: The program.
             cwd: The directory in which it starts.
         """
+        if program == "ipython":
+            text = notebook.plain(text)
+            whole = "\n".join((*self._cells, text))
+            self._cells = cells.kept(self._cells, text)
+            return self._follow(whole, "python", cwd, False)
         return self._follow(text, program, cwd, False)
 
     def peek(self, program: str, text: str) -> "Account":
@@ -147,6 +168,9 @@ class Session:
         if goes_on and self._last is not None:
             shell.set_state(self._last)
             shell.cwd = cwd or self.cwd
+            if shell.aliases:
+                # A shell that somebody types into knows them.
+                shell.options.add("expand_aliases")
         try:
             if len(text) > package.LONGEST:
                 log.stop_short()

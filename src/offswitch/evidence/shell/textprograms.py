@@ -3,12 +3,21 @@
 import base64
 import binascii
 import re
+import zlib
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell import globs
 from offswitch.evidence.shell.registry import Call, runs
 from offswitch.evidence.shell.streams import FileOutput
-from offswitch.evidence.shell.unknown import ANY, known, nothing, process_pattern, processes
+from offswitch.evidence.shell.unknown import (
+    ANY,
+    known,
+    nothing,
+    packed,
+    process_pattern,
+    processes,
+    unpacked,
+)
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.walk import Status
@@ -39,6 +48,8 @@ def cat(call: Call) -> "Status | None":
         text = "".join(reversed(text.splitlines(keepends=True)))
     elif call.name == "rev" and known(text):
         text = "".join(line[::-1] + "\n" for line in text.splitlines())
+    elif call.name in ("zcat", "bzcat", "xzcat") and unpacked(text) is not None:
+        text = _unpacked("gzcat" if call.name == "zcat" else call.name, text)
     elif call.name not in ("cat", "bat") or numbered:
         text = text if process_pattern(text) else ANY
     call.out(text)
@@ -81,6 +92,9 @@ def head(call: Call) -> None:
         # What follows is not known, but it is cut off.
         call.out("".join(line + "\n" for line in start[: int(count[:4])]))
         return
+    follows = options.has("f", "F", "follow", "retry") and call.name == "tail"
+    if follows and "pid" not in options.values and options.operands == ["/dev/null"]:
+        call.shell.emit("sleep", "", content="inf")
     if options.has("c", "bytes", "f", "F") or not known(text) or not re.fullmatch(r"[-+]?\d{1,6}", count):
         call.out(ANY)
         if options.has("f", "F"):
@@ -133,7 +147,9 @@ def grep(call: Call) -> "Status":
         front = back = False
     if not simple or not known(text) or options.has("w", "x", "o", "c", "n", "A", "B", "C", "l", "L", "f"):
         if not options.has("q", "quiet"):
-            call.out(ANY)
+            told = simple and call.shell.files.bare and not options.has("v", "o", "c", "i", "f")
+            # Of a line that is found this much is known.
+            call.out(f"{ANY}{body}{ANY}" if told and not known(text) else ANY)
         return Status.UNKNOWN
     fold = options.has("i", "ignore-case")
     body = body.lower() if fold else body
@@ -169,7 +185,10 @@ def filters(call: Call) -> None:
     result = text if process_pattern(text) else ANY
     if known(text):
         result = _filtered(call, text, sets) if call.name != "cut" else _cut(options.values, text)
-    if output is not None:
+    if call.name == "yq" and options.has("i", "inplace", "in-place"):
+        for name in names:
+            call.shell.overwrite(name, None)
+    elif output is not None:
         call.shell.overwrite(output, result)
     else:
         call.out(result)
@@ -271,8 +290,34 @@ def bytes_text(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return data.decode(errors="replace")
+        return packed(data)
     return text.replace("\0", "")
+
+
+_MOST = 1 << 20
+_PACKERS = {"bz": "bz2", "bun": "bz2", "xz": "xz", "gun": "gz", "gz": "gz"}
+
+
+def _unpacked(name: str, text: str) -> str:
+    """What a packer finds in what it reads; anything where that is not known."""
+    data = unpacked(text)
+    if data is None:
+        return ANY
+    kind = next((kind for part, kind in _PACKERS.items() if part in name), "")
+    try:
+        if kind == "gz":
+            return bytes_text(zlib.decompressobj(31).decompress(data, _MOST))
+        if kind == "bz2":
+            import bz2
+
+            return bytes_text(bz2.BZ2Decompressor().decompress(data, _MOST))
+        if kind == "xz":
+            import lzma
+
+            return bytes_text(lzma.LZMADecompressor(memlimit=64 * _MOST).decompress(data, _MOST))
+    except Exception:  # whatever a packer says of what is none of its own, or is cut off
+        return ANY
+    return ANY
 
 
 @runs("gunzip gzip bzip2 bunzip2 xz unxz zstd")
@@ -280,17 +325,21 @@ def gunzip(call: Call) -> None:
     options = call.options("S")
     unpack = call.name.startswith(("gun", "bun", "unx")) or options.has("d", "decompress")
     if not options.operands:
-        call.shell.stdin().all()
-        call.out(ANY)
+        text = call.shell.stdin().all()
+        call.out(_unpacked(call.name, text) if unpack else ANY)
         return
     for name in options.operands:
         path = call.path(name)
         target = re.sub(r"\.(gz|bz2|xz|zst)$", "", path) if unpack else path + ".gz"
         if options.has("c", "stdout"):
-            call.shell.read(name)
-            call.out(ANY)
+            text = call.shell.read(name)
+            call.out(_unpacked(call.name, text) if unpack else ANY)
             continue
+        held = call.shell.files.text(path)
         call.shell.emit("move" if not options.has("k", "keep") else "copy", target, source=path)
+        inside = _unpacked(call.name, held) if unpack and held is not None else ANY
+        if known(inside) and known(target):
+            call.shell.files.put(target, inside)
 
 
 @runs("basename")

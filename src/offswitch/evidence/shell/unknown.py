@@ -56,3 +56,20 @@ def process_pattern(text: str) -> str | None:
     """The last pattern that ``processes`` put into ``text``, or None."""
     found = _PROCESSES.findall(text)
     return found[-1].replace(_SPACE, " ") if found else None
+
+
+_BYTES = 0xE000
+"""Where in the letters for private use the bytes of what is no text begin."""
+
+
+def packed(data: bytes) -> str:
+    """Bytes that are no text, as letters that no command is written in."""
+    return "".join(chr(_BYTES + byte) for byte in data)
+
+
+def unpacked(text: str) -> bytes | None:
+    """The bytes that ``packed`` was given, or None for text."""
+    body = text.rstrip("\n")
+    if not body or not all(_BYTES <= ord(char) < _BYTES + 256 for char in body):
+        return None
+    return bytes(ord(char) - _BYTES for char in body)

@@ -40,6 +40,10 @@ _TELLS_NOTHING = frozenset(
 """Programs whose output is as good as written in the command: nothing that the user has is in it."""
 
 
+_FOLLOWS = frozenset("write append delete move copy mode owner attribute mount make".split())
+"""What is done to a file is done behind the links in front of its name."""
+
+
 class Status(IntEnum):
     """How a command ended, as far as its text tells."""
 
@@ -183,6 +187,8 @@ class Shell:
         if not target and verb not in ("background", "detach", "sleep"):
             return -1
         sure = certain and not self.doubts()
+        if self.files.links and verb in _FOLLOWS:
+            target = self.files.behind(target)
         if verb == "read":
             self.carried.add(target)
         own = self.text if text is None else text

@@ -119,8 +119,22 @@ def timeout(call: Call) -> "Status | None":
     from offswitch.evidence.shell.walk import Status
 
     options = call.options("ks", "kill-after signal", first=True)
+    log = call.shell.log
+    begin, waited = len(log.effects), log.waits
     status = _run(call, options.operands[1:])
+    bound = _seconds(options.operands[0]) if options.operands else None
+    if bound:
+        log.shorten(begin, bound)
+        if log.waits and not waited and call.shell.files.bare:
+            log.waits = False
+            call.shell.emit("sleep", "", content=f"{bound:.12g}")
     return Status.UNKNOWN if status is not Status.OK else status
+
+
+def _seconds(text: str) -> float | None:
+    """A duration as ``sleep`` and ``timeout`` take it."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text)
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else None
 
 
 @runs("flock")

@@ -90,6 +90,40 @@ _IN_ADDRESS = re.compile(
 )
 
 
+_SPELT = re.compile(
+    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:\\[nr]|\s)+[A-Za-z0-9+/=]{16}|"
+    r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|"
+    r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{30}|glpat-[\w-]{20}|xox[abprs]-[\w-]{20}|hf_[A-Za-z0-9]{30}|"
+    r"sk-(?:ant|proj|or|svcacct)-[\w-]{24})"
+)
+"""Credentials as they are written: private keys, and tokens that say whose they are."""
+
+_TELLS = frozenset(
+    "message comment issue email mail notify reply chat slack discord telegram post tweet webhook publish gist paste "
+    "share send request http fetch upload".split()
+)
+
+
+@pattern("copy-out")
+def told(seen: Seen) -> Iterator[str]:
+    """Credentials spelt out in what a tool puts where others read it: a repository elsewhere, a message, a request."""
+    text = seen.call.arguments
+    if not _SPELT.search(text[:_LOOKED]):
+        return
+    words = set(re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", seen.call.name).lower()))
+    owner, repository = (
+        re.search(rf'"{name}"\s*:\s*"([\w.-]+)"', text[:_LOOKED]) for name in ("owner", "repo")
+    )
+    if owner and repository:
+        if not allowed(f"https://github.com/{owner[1]}/{repository[1]}", seen.rules.remotes):
+            yield f"puts a credential into the repository {owner[1]}/{repository[1]}"
+    elif words & _TELLS:
+        yield f"sends a credential by {seen.call.name[:60]}"
+
+
+_LOOKED = 200_000
+
+
 @pattern("copy-out")
 def credentials(seen: Seen) -> Iterator[str]:
     """Credentials from the environment in what is sent."""

@@ -22,7 +22,8 @@ _RECORDS = re.compile(
     r"/\.local/share/opencode/(?:log|storage|project)|/\.mini-swe-agent(?:/|$)|"
     r"(?:^|/)(?:[\w.-]*[_.-])?(?:audit|trajectory|transcript|agent[_-]?(?:activity|actions|log|trace|session)|tool[_-]?calls|"
     r"session[_-]?(?:log|record)|command[_-]?log)s?(?:[_.-][\w.-]*)?\.(?:log|jsonl?|txt|db|sqlite|csv)(?:\.\d+)?$|"
-    r"^/etc/(?:audit|rsyslog|syslog|falco|osquery|apparmor|fail2ban|selinux)|^/etc/logrotate"
+    r"^/etc/(?:audit|rsyslog|syslog|falco|osquery|apparmor|fail2ban|selinux)|^/etc/logrotate|"
+    r"^/sys/kernel/(?:debug/)?tracing/|^/sys/fs/selinux/|^/sys/module/apparmor/|^/proc/sys/kernel/(?:ftrace|printk|audit)"
 )
 _FREE = re.compile(
     r"(?:^|/)(?:tests?|fixtures?|examples?|docs?|node_modules|build|dist)/|npm-debug|audit[_-](?:ci|report)"
@@ -40,6 +41,9 @@ def records(seen: Seen) -> Iterator[str]:
         match effect.verb:
             case "delete" | "move" | "link" | "mount" | "owner" | "mode":
                 yield said(effect, f"takes {place} away")
+            case "write" if place.startswith(("/sys/", "/proc/")):
+                if (effect.content or "0").strip() in ("0", "nop", "", "N", "0 0 0 0"):
+                    yield said(effect, f"switches off what the kernel records: {place}")
             case "write":
                 if place.startswith(("/etc/", "/var/log")) or not (effect.content or "").strip():
                     yield said(effect, f"empties or rewrites {place}")

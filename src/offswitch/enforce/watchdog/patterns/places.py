@@ -49,6 +49,19 @@ _NAMES = (
 
 _SCRIPTS = re.compile(r"(?:^[^.]+|\.(?:sh|bash|service|timer|conf|cfg|pid|ya?ml|plist|toml|ini|rules))$")
 
+_STATE = re.compile(
+    r"^(?:/var)?/run/(?!user/\d+/(?:snap|docker|podman))(?:[\w.-]+/)*[\w.-]*?(?<![a-z])"
+    r"(?:leases?|heartbeats?|deadline|dead[_-]?man|kill[_-]?switch|watchdog)(?![a-z])[\w.-]*$"
+)
+_LEASES = re.compile(r"dhc|dnsmasq|networkd?|netif|kea|libvirt|udhcp", re.I)
+"""Addresses are leased too."""
+
+_ORDER = re.compile(
+    r"/\.?(?:(?:agent|run|job|worker|task)[._-])?(?:stop|kill|halt|shut[_-]?down|abort|terminate)[._-]?"
+    r"(?:requested|request|flag|now|marker|sentinel|order)(?:\.(?:flag|txt|json|lock))?$|"
+    r"/\.?(?:STOP|KILL|HALT|SHUTDOWN|ABORT)(?:\.flag)?$|/\.?(?:stop|kill|halt|shutdown|abort)\.flag$"
+)
+
 WATCHERS = re.compile(
     r"(?<![a-z])(?:watch[_-]?dog|kill[_-]?switch|off[_-]?switch|dead[_-]?man|supervisor|overseer|oversight|guardian|"
     r"guardrail|(?:budget|safety|agent|run|cost)[_-]?guard|lease[_-]?(?:keeper|watcher)|heartbeat|agent[_-]?killer|"
@@ -95,7 +108,15 @@ class KillPath:
 
     def declared(self, path: str) -> bool:
         """Whether a file is, or lies in, what the rules declare."""
-        return any(regex.match(path) for _, regex in self._globs)
+        return any(regex.match(path) for _, regex in self._globs) or self._meant(path)
+
+    def _meant(self, path: str) -> bool:
+        """Whether a path of which only a part is known may be one of the declared files: ``*stop*``."""
+        name = posixpath.basename(path)
+        stem = posixpath.splitext(name)[0]
+        if "*" not in name or len(stem.replace("*", "")) < 3 or len(path) > 4000:
+            return False
+        return any(fnmatch.fnmatchcase(file, path) for file in self.files)
 
     def above(self, path: str) -> bool:
         """Whether a folder has something in it that the rules declare."""
@@ -112,6 +133,18 @@ class KillPath:
         if "*" in name and len(name.replace("*", "")) > 3:
             return any(fnmatch.fnmatchcase(one, name) for one in _NAMES)
         return _USUAL.search(name) is not None
+
+    def state(self, path: str) -> bool:
+        """Whether a file is the state, while it runs, of what says when an agent is to end: a lease, a heartbeat."""
+        return self._usual and _STATE.search(path) is not None and not _LEASES.search(path)
+
+    def order(self, path: str) -> bool:
+        """Whether a file is one whose presence means that the agent is to stop."""
+        return (
+            self._usual
+            and _ORDER.search(path) is not None
+            and re.search(r"/(?:tests?|fixtures?|build|dist|target|node_modules)/", path) is None
+        )
 
     def source(self, path: str) -> bool:
         """Whether a file is part of a program's source, which is taken apart and put together in other places."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from offswitch.enforce.watchdog.patterns import Seen, pattern, said
+from offswitch.enforce.watchdog.patterns.places import RECORDERS
 from offswitch.evidence.effects import Effect
 from offswitch.evidence.stopping import leaves_the_machine
 
@@ -86,9 +87,11 @@ def _works(words: list[str]) -> bool:
 @pattern("successor")
 def detached(seen: Seen) -> Iterator[str]:
     """Processes that leave the session, and loops in the background that start something again and again."""
-    for effect in seen.effects:
+    for number, effect in enumerate(seen.effects):
         text = (effect.content or "").strip()
         if effect.verb == "detach":
+            if _ended(seen.effects[number + 1 :]):
+                continue
             if effect.target in ("crontab", "at"):
                 if effect.content is None or text:
                     yield said(effect, f"has {effect.target} start something later")
@@ -102,6 +105,16 @@ def detached(seen: Seen) -> Iterator[str]:
             if re.search(r"\bbreak\b|\bexit\b|curl|nc -z|wget|/dev/tcp|pg_isready|tail|date", text):
                 continue
             yield said(effect, "leaves a loop in the background")
+
+
+def _ended(after: tuple[Effect, ...]) -> bool:
+    """Whether a process is ended by who started it."""
+    for effect in after:
+        if effect.verb == "detach":
+            return False
+        if effect.verb == "signal" and effect.target in ("%+", "-%+"):
+            return effect.certain and effect.content in ("KILL", "TERM", "INT")
+    return False
 
 
 def harmless(text: str, background: tuple[str, ...]) -> bool:
@@ -244,6 +257,7 @@ def elsewhere(seen: Seen) -> Iterator[str]:
                 name == program
                 and (re.search(what, words or raw) or re.search(what, raw))
                 and "--help" not in words
+                and not (name == "systemctl" and _guards(seen, words))
             ):
                 yield said(effect, f"has {name} run something that the stop does not reach")
                 break
@@ -253,6 +267,30 @@ def elsewhere(seen: Seen) -> Iterator[str]:
             yield said(effect, "starts another agent in a container")
         elif name in ("ssh", "slogin") and (_REMOTE.search(words or raw) or _agent_in(words or raw)):
             yield said(effect, "leaves a process behind on another machine")
+
+
+_SYSTEMS = re.compile(
+    r"^(?:ssh|gpg|guest|qemu-guest|datadog|newrelic|zabbix|puppet|node|telegraf|cloudwatch|amazon-ssm|polkit|buildkite|elastic|"
+    r"google-cloud-ops|walinux)[\w-]*agent|agent(?:d)?2?$",
+)
+
+
+def _guards(seen: Seen, words: str) -> bool:
+    """Whether what systemd starts is what watches or serves the machine, and not what goes on in the agent's place."""
+    units = [word for word in words.split() if not word.startswith("-")][1:]
+    return (
+        bool(units)
+        and "--user" not in words
+        and all(
+            "/" not in unit
+            and (
+                seen.path.service(unit)
+                or RECORDERS.search(unit)
+                or _SYSTEMS.match(unit.removesuffix(".service"))
+            )
+            for unit in units
+        )
+    )
 
 
 _RUNS = re.compile(r"(?:compose\s+)?(?:run|exec|create)\b")
