@@ -303,6 +303,49 @@ async def test_an_upstream_that_misbehaves_ends_in_a_clear_error(name: str) -> N
     assert b"error" in got
 
 
+def _sends(data: bytes) -> Any:
+    async def talk(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+        writer.write(data)
+        await writer.drain()
+
+    return talk
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+NO_HTTP = {
+    "no answer": json.dumps(WHOLE).encode(),
+    "a status line": b"HTTP/1.1 call_77 bash rm stop.sh sk-real\r\n\r\n",
+    "a header": b"HTTP/1.1 200 OK\r\nbash rm stop.sh call_77 sk-real\r\n\r\n",
+    "a long header": b"HTTP/1.1 200 OK\r\nX: " + b"bash sk-real" * 10_000 + b"\r\n\r\n",
+    "a length of a chunk": STREAM + b"%x\r\n%s\r\n" % (len(TEXT), TEXT) + CALL + b"\r\n",
+    "a first chunk": STREAM + CALL + b"\r\n",
+    "a type": b"HTTP/1.1 200 OK\r\nContent-Type: bash; rm stop.sh\r\nContent-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("name", NO_HTTP)
+async def test_no_error_repeats_what_an_upstream_sent_that_is_not_http(name: str) -> None:
+    async with gate(_sends(NO_HTTP[name]), keys={"openai": "sk-real"}) as ground:
+        got = await ground.post(STREAMED)
+    assert b"offswitch" in got
+    assert clean(got), got[-600:]
+    assert b"sk-real" not in got + repr(ground.notes).encode()
+    assert name == "a type" or any(event == "broken answer" for event, _ in ground.notes)
+
+
+async def test_an_upstream_that_repeats_the_key_in_its_error_tells_it_to_nobody() -> None:
+    talk = answer({"error": {"message": "no such key: sk-real"}}, status="401 Unauthorized")
+    async with gate(talk, keys={"openai": "sk-real"}) as ground:
+        got = await ground.post(ASK)
+    assert b"no such key: (the key)" in got
+    assert b"sk-real" in ground.seen[0]
+    assert b"sk-real" not in got + repr(ground.notes).encode()
+    talk = answer({"error": {"message": WHOLE["choices"]}}, status="401 Unauthorized")
+    async with gate(talk) as ground:
+        assert clean(await ground.post(ASK))
+
+
 @pytest.mark.parametrize("cut", [10, 200, -30])
 async def test_a_reset_in_the_middle(cut: int) -> None:
     stream = TEXT + CALL + END + DONE

@@ -8,6 +8,7 @@ not what its API says. Each such thing ends in an error in the API's own form, w
 
 import asyncio
 import json
+import re
 import ssl
 import time
 import weakref
@@ -49,6 +50,8 @@ _IDLE = 75.0
 
 _STRANGE = "it is not what its API says; offswitch's account tells what is wrong with it"
 """Said to an agent, without a word of what was not understood: that may be a call."""
+_CUT = "it hung up, or what it said is not HTTP; offswitch's account tells more"
+_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,40}")
 
 # RFC 9110, 7.6.1, and what belongs to one connection or to one side only.
 _HOP = frozenset(
@@ -264,6 +267,8 @@ class Gateway:
             answer = web.Response(status=503)
         except Refused as refused:
             exchange.outcome = "failed" if refused.word == "upstream" else "refused"
+            if refused.__cause__ is not None:
+                self._broken(exchange, refused.__cause__)
             answer = self._error(exchange, dialect, refused)
         except Unreadable as error:
             exchange.outcome = "refused"
@@ -274,7 +279,7 @@ class Gateway:
             raise
         except Exception as error:
             # A fault of the gateway's own: the request ends with it, and nothing of its answer was passed on unjudged.
-            self._keeper.note("fault of the gateway", why=f"{type(error).__name__}: {_line(error)}")
+            self._keeper.note("fault of the gateway", why=f"{type(error).__name__}: {self._line(error)}")
             exchange.outcome = "fault"
             refusal = Refused(500, "offswitch's gateway failed; its account tells why", "fault")
             answer = self._error(exchange, dialect, refusal)
@@ -357,7 +362,7 @@ class Gateway:
                 await down.close()
                 return down
         except (aiohttp.ClientError, OSError) as error:
-            raise Refused(502, f"{api.name} cannot be asked: {_line(error)}") from None
+            raise Refused(502, f"{api.name} cannot be asked: {_heard(error)}") from error
 
     async def _carry(self, source: Any, target: Any) -> None:
         """Carry the messages of one side of a WebSocket to the other, as long as the agent may get anything."""
@@ -402,7 +407,8 @@ class Gateway:
                 return await self._whole(request, got, dialect, asked, exchange)
             raise Refused(
                 502,
-                f"{api.name} answered with {kind[:80] or 'something'}, not with JSON or a stream of events",
+                f"{api.name} answered with {kind if _TYPE.fullmatch(kind) else 'something'}, "
+                "not with JSON or a stream of events",
             )
 
     # Answers
@@ -419,7 +425,7 @@ class Gateway:
         try:
             whole = dialect.whole(asked, data, self._rules.fences)
         except Unreadable as error:
-            self._keeper.note("broken answer", exchange=exchange.number, why=str(error)[:300])
+            self._broken(exchange, error)
             raise Refused(502, f"offswitch does not pass this answer on: {_STRANGE}") from None
         exchange.usage = whole.usage
         for call in whole.calls:
@@ -449,9 +455,9 @@ class Gateway:
                 await self._send(answer, reader, reader.feed(data), exchange)
             await self._send(answer, reader, reader.end(), exchange)
         except (Unreadable, aiohttp.ClientError, TimeoutError, Refused) as error:
-            self._keeper.note("broken answer", exchange=exchange.number, why=_line(error))
+            self._broken(exchange, error)
             exchange.outcome = "failed"
-            line = _STRANGE if isinstance(error, Unreadable) else _line(error)
+            line = _STRANGE if isinstance(error, Unreadable) else _heard(error)
             await self._write(answer, dialect.broken(f"offswitch ended this answer: {line}"), exchange)
         finally:
             exchange.usage = reader.usage
@@ -493,10 +499,11 @@ class Gateway:
             told = json.loads(await exchange.wait(_bounded(got)))["error"]
             line = told if isinstance(told, str) else told["message"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            line = f"status {got.status}, without a message"
+            line = None
+        line = self._keyless(line) if isinstance(line, str) else f"status {got.status}, without a message"
         headers = _returned(got.headers, "application/json")
         answer = web.Response(
-            status=got.status, headers=headers, body=dialect.refusal(got.status, str(line)[:2000])
+            status=got.status, headers=headers, body=dialect.refusal(got.status, line[:2000])
         )
         await self._give(answer, request, exchange)
         return answer
@@ -574,7 +581,7 @@ class Gateway:
                     raise Refused(413, f"the request is larger than {LARGEST >> 20} MiB", "size")
                 parts.append(data)
         except (web.RequestPayloadError, aiohttp.ClientError, ValueError) as error:
-            raise Refused(400, f"the request's body is malformed: {_line(error)}", "malformed") from None
+            raise Refused(400, f"the request's body is malformed: {self._line(error)}", "malformed") from None
         return b"".join(parts)
 
     def _upstream(
@@ -620,6 +627,19 @@ class Gateway:
                 await exchange.wait(answer.write(data))
         except TimeoutError:
             raise ConnectionResetError("the agent does not read its answer") from None
+
+    def _broken(self, exchange: Exchange, error: BaseException) -> None:
+        self._keeper.note("broken answer", exchange=exchange.number, why=self._line(error))
+
+    def _line(self, error: BaseException) -> str:
+        text = " ".join(self._keyless(str(error)).split())
+        return (text or type(error).__name__)[:300]
+
+    def _keyless(self, text: str) -> str:
+        """A text of somebody else's, who may repeat the operator's keys."""
+        for key in self._keys.values():
+            text = text.replace(key, "(the key)")
+        return text
 
     def _drop(self, request: web.BaseRequest) -> None:
         if request.transport is not None:
@@ -675,7 +695,7 @@ class _Upstream:
         except TimeoutError:
             raise Refused(504, f"{self._name} did not answer in time") from None
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
-            raise Refused(502, f"{self._name} cannot be asked: {_line(error)}") from None
+            raise Refused(502, f"{self._name} cannot be asked: {_heard(error)}") from error
         return self._got
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -684,7 +704,7 @@ class _Upstream:
         else:
             self._got.release()
         if isinstance(error, aiohttp.ClientError | TimeoutError):
-            raise Refused(502, f"the answer of {self._name} broke off: {_line(error)}") from None
+            raise Refused(502, f"the answer of {self._name} broke off: {_heard(error)}") from error
 
 
 async def _no_redirect(*_: object) -> None:
@@ -714,6 +734,8 @@ def _returned(headers: Mapping[str, str], kind: str | None = None) -> CIMultiDic
     return kept
 
 
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return (text or type(error).__name__)[:300]
+def _heard(error: BaseException) -> str:
+    """What an agent hears of a connection: what the system says, and no word of the upstream's, which may be a call."""
+    if isinstance(error, Refused | OSError):
+        return " ".join(str(error).split())[:300] or "it took too long"
+    return _CUT
