@@ -346,6 +346,24 @@ async def test_an_upstream_that_repeats_the_key_in_its_error_tells_it_to_nobody(
         assert clean(await ground.post(ASK))
 
 
+async def test_a_fault_in_the_middle_of_a_stream_ends_it_with_an_error_of_its_api(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from offswitch.enforce.watchdog.protocols import chat
+
+    def fails(*_: object) -> None:
+        raise KeyError("call_77")
+
+    monkeypatch.setattr(chat.Reader, "_piece", fails)
+    async with gate(says(TEXT, CALL, END, DONE)) as ground:
+        got = await ground.post(STREAMED)
+    body = _body(got)
+    assert body.splitlines()[-2].startswith(b'data: {"error"')
+    assert got.count(b"HTTP/1.1") == 1
+    assert clean(got)
+    assert any(event == "fault of the gateway" for event, _ in ground.notes)
+
+
 @pytest.mark.parametrize("cut", [10, 200, -30])
 async def test_a_reset_in_the_middle(cut: int) -> None:
     stream = TEXT + CALL + END + DONE

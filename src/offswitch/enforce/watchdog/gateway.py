@@ -459,6 +459,14 @@ class Gateway:
             exchange.outcome = "failed"
             line = _STRANGE if isinstance(error, Unreadable) else _heard(error)
             await self._write(answer, dialect.broken(f"offswitch ended this answer: {line}"), exchange)
+        except (ConnectionError, Tripped):
+            raise
+        except Exception as error:
+            # The head is sent: another answer would stand in the middle of this one.
+            self._keeper.note("fault of the gateway", why=f"{type(error).__name__}: {self._line(error)}")
+            exchange.outcome = "fault"
+            why = "offswitch's gateway failed; its account tells why"
+            await self._write(answer, dialect.broken(why), exchange)
         finally:
             exchange.usage = reader.usage
         await answer.write_eof()
