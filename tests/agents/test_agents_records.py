@@ -122,12 +122,18 @@ def test_the_record_of_a_real_program_is_taken_and_shown(bench: Recorded) -> Non
         assert json.loads(stored) == text
     # The rules and the operator's words are apart.
     assert not any(prompt in json.dumps(body["texts"]) for prompt in bench.prompts)
-    # What is shown without texts has none of their lines, in either form.
-    lines = {row.strip() for text in strings(list(body["texts"].values())) for row in text.split("\n")}
-    for options in (["--no-texts"], ["--no-texts", "--json"]):
-        shown = bench.offswitch("instructions", bench.name, *options).stdout
+    # What is shown without texts has none of their sentences, in either form.
+    sentences = {
+        sentence
+        for text in strings(list(body["texts"].values()))
+        for sentence in re.split(r"(?<=[.:!?])\s+|\n", text)
+        if len(sentence) > 30
+    } | {mark["sentence"] for mark in body["marks"]}
+    plain = bench.offswitch("instructions", bench.name, "--no-texts").stdout
+    values = "\n".join(strings(bench.json("instructions", bench.name, "--no-texts")))
+    for shown in (plain, values):
         assert line["tools"][:12] in shown
-        assert [row for row in lines if len(row) > 40 and row in shown] == []
+        assert [one for one in sentences if one in shown] == []
     version, names = documented(bench.name)
     if version != bench.installed.program.version:
         pytest.skip(f"docs/records.md shows {bench.name} {version}")
