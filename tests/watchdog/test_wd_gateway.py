@@ -543,6 +543,17 @@ async def test_a_client_that_never_reads_is_let_go(monkeypatch: pytest.MonkeyPat
         writer.close()
 
 
+async def test_a_request_whose_body_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_UNREAD", 0.3)
+    async with gate(answer(WHOLE)) as ground:
+        for body in (b"", b"{"):
+            data = POST + b"Content-Length: 100\r\n\r\n" + body
+            got = await ground.raw(data, 10)
+            assert got.startswith(b"HTTP/1.1 408")
+            assert b"does not come" in got
+        assert not ground.seen
+
+
 async def test_a_client_that_goes_takes_its_request_with_it() -> None:
     ended = asyncio.Event()
 

@@ -45,7 +45,7 @@ _CONNECT = 20.0
 _SILENT = 900.0
 """Seconds for which an upstream may say nothing; a model may think for minutes."""
 _UNREAD = 120.0
-"""Seconds for which an agent may leave an answer unread."""
+"""Seconds for which an agent may leave an answer unread, or send nothing more of a request that it began."""
 _IDLE = 75.0
 
 _STRANGE = "it is not what its API says; offswitch's account tells what is wrong with it"
@@ -583,11 +583,17 @@ class Gateway:
     async def _body(self, request: web.BaseRequest, exchange: Exchange) -> bytes:
         parts, size = [], 0
         try:
-            while data := await exchange.wait(request.content.readany()):
+            while True:
+                async with asyncio.timeout(_UNREAD):
+                    data = await exchange.wait(request.content.readany())
+                if not data:
+                    break
                 size += len(data)
                 if size > LARGEST:
                     raise Refused(413, f"the request is larger than {LARGEST >> 20} MiB", "size")
                 parts.append(data)
+        except TimeoutError:
+            raise Refused(408, "the request's body does not come", "malformed") from None
         except (web.RequestPayloadError, aiohttp.ClientError, ValueError) as error:
             raise Refused(400, f"the request's body is malformed: {self._line(error)}", "malformed") from None
         return b"".join(parts)
