@@ -175,6 +175,18 @@ async def test_the_key_is_put_in_outside_and_the_agents_own_goes_nowhere() -> No
     assert second.startswith(b"post /v1/messages http/1.1")
 
 
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-7", "text/plain", "application/JSON;charset=utf-16"]
+)
+async def test_a_request_has_the_type_that_it_was_read_as(kind: str) -> None:
+    data = json.dumps(ASK).encode()
+    head = POST + b"Connection: close\r\nContent-Length: %d\r\nContent-Type: %s\r\n\r\n"
+    async with gate(answer(WHOLE)) as ground:
+        await ground.raw(head % (len(data), kind.encode()) + data)
+    [line] = [one for one in ground.seen[0].split(b"\r\n") if one.lower().startswith(b"content-type")]
+    assert line == b"Content-Type: application/json"
+
+
 async def test_without_a_key_none_is_sent() -> None:
     async with gate(answer(WHOLE)) as ground:
         await ground.post(ASK, headers="Authorization: Bearer offswitch-placeholder\r\n")

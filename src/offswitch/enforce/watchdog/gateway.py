@@ -606,6 +606,9 @@ class Gateway:
         url = api.url + path + (f"?{query}" if query else "")
         headers = self._headers(request, api)
         headers["Accept-Encoding"] = "identity"
+        if exchange.dialect and body:
+            # As it was read here: some servers read it in the letters that the agent names.
+            headers["Content-Type"] = "application/json"
         return _Upstream(self._session, api.name, request.method, url, headers, body, exchange)
 
     def _headers(self, request: web.BaseRequest, api: Api) -> CIMultiDict[str]:
