@@ -3,11 +3,13 @@
 import http.server
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_wd_watch import ask, until, watching
 
 import offswitch
+from offswitch.enforce.beginning import program_of
+from offswitch.enforce.watchdog import rules
+from offswitch.sandboxes import wire
 
 POLICY = "version: 1\nwatch:\n  kill_path:\n    files: [stop.sh]\n  decide_within: 10s\n"
 
@@ -110,7 +115,8 @@ def broken_client(tmp_path: Path) -> dict[str, str]:
     place = tmp_path / "site-packages"
     place.mkdir()
     (place / "prometheus_client.py").write_text("raise ImportError('not here')\n")
-    return {**os.environ, "PYTHONPATH": str(place)}
+    paths = [str(place), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 # offswitch watch
@@ -326,6 +332,34 @@ def test_a_run_that_cannot_serve_them_does_not_start(started: Started, tmp_path:
     # Nothing is left of it that would have to be reset.
     done = started.run("127.0.0.1:0")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_gateway_that_cannot_begin_is_heard_whatever_it_was_told_meanwhile(tmp_path: Path) -> None:
+    ours, theirs = wire.pair()
+    with theirs:
+        process = subprocess.Popen(
+            program_of("offswitch.enforce.watchdog.process"),
+            stdin=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            env={},
+        )
+    plain = {**rules.default(), "metrics": "192.0.2.1:9464"}
+    keys = wire.in_memory(json.dumps({"keys": {}, "environment": {}}).encode())
+    records = os.open(tmp_path, os.O_RDONLY)
+    begin = ("begin", os.getpid(), ("a", "r"), [("openai", "http://127.0.0.1:1")], plain)
+    with ours, socket.create_server(("127.0.0.1", 0)) as listener:
+        wire.send(ours, begin, [records, keys])
+        # As the supervisor does once the sandbox is there, which may be before.
+        wire.send(ours, ("listener",), [listener.fileno()])
+        assert select.select([ours], [], [], 60)[0]
+        time.sleep(0.5)
+        message = wire.receive(ours)
+    os.close(records)
+    os.close(keys)
+    assert message is not None
+    assert message[0][0] == "failed"
+    assert "metrics: cannot listen on 192.0.2.1:9464" in message[0][1]
+    assert process.wait(20) == 0, "it ends with who began it"
 
 
 @pytest.mark.parametrize(

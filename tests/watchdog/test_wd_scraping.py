@@ -285,6 +285,24 @@ async def test_a_request_in_many_pieces_is_taken_in_so_many_and_no_more() -> Non
         writer.close()
 
 
+async def test_what_is_said_besides_takes_no_answer_back() -> None:
+    loop = asyncio.get_running_loop()
+    async with served() as one:
+        for number in range(60):
+            one.metrics.called(f"model-{number}", 1.0, usage=Usage(1, 1))
+        with socket.socket() as slow:
+            slow.setblocking(False)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            await loop.sock_connect(slow, listening.parse(one.address))
+            await loop.sock_sendall(slow, b"GET /metrics HTTP/1.1\r\n\r\n" + b"x" * 20000)
+            await asyncio.sleep(0.3)
+            got = b""
+            while piece := await loop.sock_recv(slow, 65536):
+                got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d\r\n" % len(body) in head
+
+
 async def test_scrapers_that_are_slow_or_many_hold_up_no_call_and_no_trip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
