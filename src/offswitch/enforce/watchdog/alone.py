@@ -5,7 +5,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Settings:
     Attributes:
         listener: Listening socket.
         apis: Where it leads to.
-        keys: The operator's keys, by the API's name.
+        keys: The operator's keys, by the API's name; emptied at a trip.
         rules: The rules.
         actions: What to do at a trip.
         records: Folder for the records, None for none.
@@ -41,7 +41,7 @@ class Settings:
 
     listener: socket.socket
     apis: tuple[Api, ...]
-    keys: Mapping[str, str]
+    keys: dict[str, str]
     rules: Rules
     actions: tuple[tripping.Action, ...]
     records: str | None

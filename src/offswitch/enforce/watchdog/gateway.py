@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import aiohttp
 import yarl
@@ -92,6 +92,9 @@ class Keeper(Protocol):
 
     def passes(self) -> bool:
         """Whether the agent may get anything now."""
+
+    def cuts(self, cut: Callable[[], None]) -> None:
+        """Take what ends the calls in flight and drops the keys: called when the latch trips."""
 
     def judging(self) -> str:
         """A judgement begins; its key."""
@@ -185,14 +188,14 @@ class Gateway:
 
     Args:
         apis: The APIs that it leads to.
-        keys: The operator's keys, by the API's name; an API without one gets none.
+        keys: The operator's keys, by the API's name; an API without one gets none. Emptied when the latch trips.
         rules: What is allowed, and what is to be done about what is found.
         keeper: Who it works for.
         judge: Judges a call that was there at a moment of the loop's clock; raises `Unjudged`.
     """
 
     def __init__(
-        self, apis: tuple[Api, ...], keys: Mapping[str, str], rules: Rules, keeper: Keeper, judge: Judges
+        self, apis: tuple[Api, ...], keys: dict[str, str], rules: Rules, keeper: Keeper, judge: Judges
     ) -> None:
         self._apis = {api.name: api for api in apis}
         self._keys = keys
@@ -205,6 +208,8 @@ class Gateway:
         self.heard: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         """Connections that have brought a request."""
         self._session: aiohttp.ClientSession | None = None
+        self._ending: asyncio.Task[None] | None = None
+        keeper.cuts(self._cut)
 
     async def start(self, tls: ssl.SSLContext | None = None) -> web.Server:
         """Get ready.
@@ -239,6 +244,14 @@ class Gateway:
         """Cut every request in flight."""
         if self._session is not None:
             await self._session.close()
+
+    def _cut(self) -> None:
+        """Cut every request in flight, on both its sides, and forget the keys."""
+        self._keys.clear()
+        # An agent that is gone takes its requests along. What waits for an upstream ends with the connection to it.
+        for transport in list(self.heard):
+            cast(asyncio.WriteTransport, transport).abort()
+        self._ending = asyncio.get_running_loop().create_task(self.close())
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.transport is not None:
@@ -275,7 +288,7 @@ class Gateway:
             refusal = Refused(400, f"the request is not understood: {error}", "malformed")
             answer = self._error(exchange, dialect, refusal)
         except (ConnectionError, asyncio.CancelledError):
-            exchange.outcome = "left"
+            exchange.outcome = "left" if self._keeper.passes() else "tripped"
             raise
         except Exception as error:
             # A fault of the gateway's own: the request ends with it, and nothing of its answer was passed on unjudged.

@@ -53,6 +53,7 @@ class Watching:
         self._rules = rules
         self._trip, self._note = trip, note
         self._why = ("", "")
+        self._cut: Callable[[], None] | None = None
         self._budgets = Budgets(rules)
         self._began = time.monotonic()
         self._record = None if folder is None else Record(folder, private=rules.private)
@@ -95,8 +96,14 @@ class Watching:
         if "kill" in actions:
             self._free.set()
             self._trip(*self._why)
-            if self._metrics is not None:
-                self._metrics.tripped()
+        if "cut" in actions and self._cut is not None:
+            self._cut()
+        if "kill" in actions and self._metrics is not None:
+            self._metrics.tripped()
+
+    def cuts(self, cut: Callable[[], None]) -> None:
+        """Take what ends the calls in flight and drops the keys: called when the latch trips."""
+        self._cut = cut
 
     def passes(self) -> bool:
         """Whether the agent may get anything now."""
