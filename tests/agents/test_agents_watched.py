@@ -69,6 +69,16 @@ class Watched(Bench):
         return [json.loads(line) for line in text.splitlines()]
 
 
+# What each program is asked with where it is told nothing of its model's address.
+PLAIN = {
+    "codex": ["exec", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check", "Do the work."],
+    "claude-code": ["--print", "--dangerously-skip-permissions", "Do the work."],
+    "opencode": ["run", "--auto", "--model", "openai/gpt-5", "Do the work."],
+    "mini-swe-agent": ["--yolo", "--exit-immediately", "--model", "openai/gpt-5", "--task", "Do the work."],
+}
+TOLD = ("BASE", "KEY", "CONFIG_CONTENT")
+
+
 @pytest.fixture
 def watched(installed: Installed, tmp_path: Path) -> Iterator[Watched]:
     bench = Watched(installed, installed.program.name, f"mark-{uuid.uuid4().hex}", tmp_path)
@@ -81,6 +91,28 @@ def watched(installed: Installed, tmp_path: Path) -> Iterator[Watched]:
             os.kill(pid, 9)
         except ProcessLookupError:
             continue
+
+
+@pytest.mark.slow
+def test_to_name_the_api_is_all_that_a_program_needs(watched: Watched) -> None:
+    program = watched.installed.program
+    own = {name: value for name, value in program.environment.items() if not any(one in name for one in TOLD)}
+    policy = {
+        "version": 1,
+        "read": list(watched.installed.read),
+        "environment": {**own, "TEST_MARK": watched.mark},
+        "watch": {"decide_within": "10s"},
+    }
+    (watched.folder / "policy.yaml").write_text(yaml.safe_dump(policy))
+    with ModelServer([Run("echo done > /workspace/done"), program.last]) as server:
+        command = watched.command(server, gate="")
+        command = [*command[: command.index("--") + 1], watched.installed.executable, *PLAIN[program.name]]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_START_S,
+            env={**os.environ, f"{watched.api.upper()}_API_KEY": KEY},
+        )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{watched.told()}"
+    assert (watched.workspace / "done").read_text() == "done\n"
 
 
 @pytest.mark.slow

@@ -76,6 +76,20 @@ def test_an_agent_runs_and_its_work_and_code_come_back(ground: Ground, kind: dic
     assert ground.latched() is None
 
 
+def test_files_of_the_plan_stand_in_its_system(ground: Ground, kind: dict[str, Any]) -> None:
+    if kind["sandbox"] == "microvm":
+        pytest.skip("a microvm's system is the one of its image")
+    script = (
+        "cat /etc/codex/config.toml > read; echo x > /etc/codex/config.toml; ls -l /etc/codex/config.toml"
+    )
+    running = ground.start(
+        "", argv=["sh", "-c", script], detached=False, files={"/etc/codex/config.toml": "a = 1\n"}, **kind
+    )
+    running.wait()
+    assert (ground.workspace / "read").read_text() == "a = 1\n"
+    assert "Read-only file system" in Path(ground.places.logs("agent"), "output").read_text()
+
+
 def test_it_is_stopped_whatever_it_does(ground: Ground, kind: dict[str, Any]) -> None:
     running = up(ground, kind)
     receipt = opened(ground.ask(do="stop", order=None)["receipt"])

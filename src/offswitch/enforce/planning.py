@@ -142,6 +142,7 @@ def plan(
         **({} if not hosts else _proxied(sandbox)),
         **_led(made["apis"], sandbox),
     }
+    made["files"] = _files(made["apis"], made["watch"], sandbox)
     if shared_root:
         made["environment"].setdefault("PATH", ":".join(_path(place, made["read"])))
     return made
@@ -337,6 +338,17 @@ def _led(apis: Sequence[tuple[str, str]], sandbox: str) -> dict[str, str]:
     host = gate(sandbox)
     given = variables(of(apis), f"{host}:{GATEWAY}")
     return {**given, "NO_PROXY": host, "no_proxy": host}
+
+
+def _files(apis: Sequence[tuple[str, str]], watch: "dict[str, Any]", sandbox: str) -> dict[str, str]:
+    """What leads programs to the gateway that read no variable for it."""
+    if not apis:
+        return {}
+    from offswitch.enforce.watchdog.apis import files, of
+    from offswitch.enforce.watchdog.rules import Rules
+
+    searches = Rules.of(watch).lets_execute("web_search")
+    return files(of(apis), f"{gate(sandbox)}:{GATEWAY}", searches=searches)
 
 
 # The command

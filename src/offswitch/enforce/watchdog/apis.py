@@ -84,6 +84,36 @@ def keys(apis: "tuple[Api, ...]", environment: Mapping[str, str] = os.environ) -
     return {name: key for name, key in found.items() if key}
 
 
+def files(apis: "tuple[Api, ...]", gate: str, *, searches: bool) -> dict[str, str]:
+    """Files of the sandbox's system that lead those programs to the gateway that read no variable for it.
+
+    Args:
+        apis: The APIs.
+        gate: Where the agent finds the gateway: ``HOST:PORT``.
+        searches: Whether the rules let the provider's search of the web through.
+
+    Returns:
+        Texts by path.
+    """
+    if "openai" not in (api.name for api in apis):
+        return {}
+    # codex asks the provider that it knows by WebSocket first, and one that a configuration names by HTTP. It offers
+    # the search in every request, and the gateway would refuse each.
+    search = "" if searches else 'web_search = "disabled"\n'
+    return {
+        "/etc/codex/config.toml": f"""\
+# Leads codex to the gateway of offswitch. A configuration of your own, or -c, goes before this one.
+model_provider = "offswitch"
+{search}
+[model_providers.offswitch]
+name = "OpenAI through offswitch"
+base_url = "http://{gate}/openai"
+env_key = "OPENAI_API_KEY"
+wire_api = "responses"
+"""
+    }
+
+
 def variables(apis: "tuple[Api, ...]", gate: str) -> dict[str, str]:
     """What an agent's environment gets, so that it asks the gateway and has no key of anyone's.
 

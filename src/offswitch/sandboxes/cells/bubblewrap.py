@@ -309,6 +309,7 @@ def arguments(plan: "dict[str, Any]", *, bound: bool) -> list[str | bytes]:
         "--perms", "0700", "--dir", plan["home"],
         "--symlink", "../tmp", "/var/tmp",
         *put("/etc/resolv.conf", "", 0o444),
+        *(part for path, text in plan.get("files", {}).items() for part in put(path, text, 0o444)),
     ]  # fmt: skip
     for path in plan["read"]:
         given += ["--ro-bind", path, path]

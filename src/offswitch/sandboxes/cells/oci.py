@@ -338,7 +338,14 @@ class _Cell:
         os.rename(path + ".new", path)
 
     def _readable(self) -> list[tuple[str, str, bool]]:
-        return [(path, path, False) for path in self._plan["read"]]
+        given = [(path, path, False) for path in self._plan["read"]]
+        for number, (path, text) in enumerate(self._plan.get("files", {}).items()):
+            own = f"{self._plan['scratch']}/file{number}"
+            with open(own, "w") as file:
+                file.write(text)
+            os.chmod(own, 0o444)
+            given.append((own, path, False))
+        return given
 
     def _make_gate(self) -> str:
         path = f"{self._plan['scratch']}/gate"
