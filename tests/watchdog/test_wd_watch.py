@@ -1,5 +1,6 @@
 """`offswitch watch`, the whole command: an agent's client on one side, a model server on the other."""
 
+import asyncio
 import fcntl
 import http.server
 import json
@@ -158,6 +159,61 @@ async def test_an_action_is_done_whatever_stands_in_the_reason(tmp_path: Path) -
     text = mark.read_text()
     assert text.startswith("removes a b [31m")
     assert len(text) == 1000
+
+
+async def _carried_out(command: str) -> list[str]:
+    said: list[str] = []
+    async with asyncio.timeout(30):
+        await tripping.carry_out(tripping.parse(f"exec:{command}"), "why", "p", None, said.append)
+    return said
+
+
+async def test_what_a_command_leaves_behind_does_not_keep_it_from_having_worked(tmp_path: Path) -> None:
+    mark, left = tmp_path / "done", tmp_path / "left"
+    command = f"echo x >>{mark}; (echo $$ >{left}; exec sleep 60) & while [ ! -s {left} ]; do sleep 0.1; done"
+    try:
+        assert await _carried_out(command) == [f"exec:{command} done"]
+        assert mark.read_text() == "x\n", "once is enough"
+    finally:
+        _end_group(left)
+
+
+async def test_a_try_that_takes_too_long_ends_with_all_that_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tripping, "_LONGEST", 1.0)
+    mark, left = tmp_path / "done", tmp_path / "left"
+    command = f"[ -e {mark} ] && exit 0; : >{mark}; echo $$ >{left}; sleep 60; true"
+    try:
+        said = await _carried_out(command)
+        assert "took more than 1 s" in said[0]
+        assert len(said) == 2
+        until(lambda: not _lives(int(left.read_text())))
+    finally:
+        _end_group(left)
+
+
+async def test_of_what_a_command_says_the_last_is_kept(tmp_path: Path) -> None:
+    mark = tmp_path / "done"
+    command = f"[ -e {mark} ] && exit 0; : >{mark}; yes much | head -c 5000000 >&2; echo the last >&2; exit 3"
+    assert "(exit code 3: the last)" in (await _carried_out(command))[0]
+    said = tripping._Said()
+    os.write(said.into, b"x" * 60_000)
+    said.over(worked=False)
+    assert len(said.last) == 4096
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _end_group(left: Path) -> None:
+    with suppress(OSError, ValueError):
+        os.killpg(int(left.read_text()), signal.SIGKILL)
 
 
 def test_who_does_not_read_what_is_said_holds_up_no_trip(model: str, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,20 +121,80 @@ async def _try(action: Action, why: str, pattern: str, state: str | None) -> str
         command += ["--state", state] if state is not None else []
     else:
         command = ["/bin/sh", "-c", action.what]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "OFFSWITCH_WHY": why, "OFFSWITCH_PATTERN": pattern},
-        start_new_session=True,
-    )
+    return await _run(command, {"OFFSWITCH_WHY": why, "OFFSWITCH_PATTERN": pattern})
+
+
+async def _run(command: list[str], variables: dict[str, str]) -> str | None:
+    """Run a command to its end; what went wrong, or None."""
+    said = _Said()
+    code = -1
     try:
-        _, said = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        raise
-    if process.returncode == 0:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=said.into,
+            env={**os.environ, **variables},
+            start_new_session=True,
+        )
+        os.close(said.into)
+        said.into = -1
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            # With all that it began: it is tried again, and each try would leave some behind.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    finally:
+        said.over(worked=code == 0)
+    if code == 0:
         return None
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    return f"exit code {process.returncode}" + (f": {lines[-1][:200]}" if lines else "")
+    lines = said.last.decode("utf-8", "replace").strip().splitlines()
+    return f"exit code {code}" + (f": {lines[-1][:200]}" if lines else "")
+
+
+class _Said:
+    """What a command says on its errors: the last of it is kept, however much it is.
+
+    A pipe of our own, since asyncio's holds the command for not ended as long as anything that it left behind has the
+    pipe open.
+
+    Attributes:
+        into: What the command writes to, -1 once that is closed here.
+        last: The last that it said.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._from, self.into = os.pipe()
+        os.set_blocking(self._from, False)
+        self.last = b""
+        self._loop.add_reader(self._from, self._read)
+
+    def over(self, *, worked: bool) -> None:
+        """The command has ended. What it left behind may go on to write where it worked, and is not tried again."""
+        if self.into >= 0:
+            os.close(self.into)
+        # Once is all that a pipe holds; who writes for ever is not waited for.
+        if self._from >= 0:
+            self._read()
+        if not worked:
+            self._end()
+
+    def _read(self) -> bool:
+        """Read a piece; whether there was one."""
+        try:
+            data = os.read(self._from, 65536)
+        except BlockingIOError:
+            return False
+        self.last = (self.last + data)[-4096:]
+        if not data:
+            self._end()
+        return bool(data)
+
+    def _end(self) -> None:
+        if self._from >= 0:
+            self._loop.remove_reader(self._from)
+            os.close(self._from)
+            self._from = -1
