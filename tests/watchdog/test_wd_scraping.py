@@ -173,6 +173,24 @@ async def test_an_upstream_and_an_agent_that_leave_are_told_apart() -> None:
     assert found["offswitch_model_calls_total", ("m", "failed")] == 1
     assert ("offswitch_refused_total", ("upstream",)) not in found, "its own error is passed on"
 
+    async def hangs_up(reader: Any, writer: asyncio.StreamWriter) -> None:
+        await reader.request()
+
+    async with served() as one, gate(hangs_up, metrics=one.metrics) as ground:
+        assert b" 502 " in await ground.post(ASK)
+        found = await scrape(one.address)
+    assert found["offswitch_model_calls_total", ("m", "failed")] == 1
+    assert found["offswitch_refused_total", ("upstream",)] == 1
+
+
+async def test_a_fault_of_the_gateway_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served() as one, gate(answer(WHOLE), metrics=one.metrics) as ground:
+        monkeypatch.setattr(ground.gateway, "_headers", None)
+        assert b" 500 " in await ground.post(ASK)
+        found = await scrape(one.address)
+    assert found["offswitch_model_calls_total", ("m", "fault")] == 1
+    assert found["offswitch_refused_total", ("fault",)] == 1
+
 
 async def until(one: Scraping, name: tuple[str, tuple[str, ...]]) -> None:
     for _ in range(500):
