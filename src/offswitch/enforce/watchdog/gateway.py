@@ -30,7 +30,6 @@ from offswitch.enforce.watchdog.calls import (
     Call,
     Finding,
     Judgement,
-    Mode,
     Part,
     Pass,
     Unreadable,
@@ -202,8 +201,6 @@ class Gateway:
         self._rules = rules
         self._keeper = keeper
         self._judge = judge
-        # To ask for what the rules do not name is no tampering: it is shut, and the agent goes on.
-        self._shut: Mode = "observe" if rules.mode == "observe" else "deny"
         self._count = 0
         self.heard: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         """Connections that have brought a request."""
@@ -327,7 +324,7 @@ class Gateway:
         endpoint = f"{request.method} {path}"
         if not protocols.harmless(request.method, path) and not self._rules.lets_through(endpoint):
             why = f"{endpoint[:200]} is not an endpoint that the rules name"
-            if self._act([Finding("endpoint", self._shut, why)]) is not None:
+            if self._act([Finding("endpoint", self._rules.shut, why)]) is not None:
                 raise Refused(
                     403, f"offswitch does not pass on {endpoint[:200]}; the policy can name it", "endpoint"
                 )
@@ -364,6 +361,7 @@ class Gateway:
             ) as up:
                 down = web.WebSocketResponse(max_msg_size=LARGEST)
                 await down.prepare(request)
+                exchange.status = 101
                 both = [
                     asyncio.create_task(self._carry(one, other)) for one, other in ((up, down), (down, up))
                 ]
@@ -392,11 +390,11 @@ class Gateway:
     ) -> web.StreamResponse:
         body = await self._body(request, exchange)
         asked = dialect.asked(body)
-        exchange.model = asked.model
+        exchange.model, exchange.asked = asked.model, asked
         for tool in asked.tools:
             if tool.hosted and not self._rules.lets_execute(tool.name):
                 why = f"the tool {tool.name[:80]} would be executed by the provider, where nobody sees it"
-                if self._act([Finding("hosted-tool", self._shut, why)]) is not None:
+                if self._act([Finding("hosted-tool", self._rules.shut, why)]) is not None:
                     raise Refused(
                         403,
                         f"offswitch does not pass this request on: {why}; the policy can name it",
@@ -550,8 +548,8 @@ class Gateway:
                 # Blindness is a trip, where the rules say so.
                 why = f"a call of {call.name[:80]} was not judged: {error}"
                 findings, event = (
-                    (Finding("unjudged", self._rules.mode, why),),
-                    f"unjudged-{self._rules.mode}",
+                    (Finding("unjudged", self._rules.unjudged, why),),
+                    f"unjudged-{self._rules.unjudged}",
                 )
             else:
                 findings, event = judgement.findings, f"found-{judgement.mode or 'nothing'}"

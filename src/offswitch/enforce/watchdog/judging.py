@@ -113,7 +113,7 @@ class Judge:
 
     def _blind(self, why: str) -> Finding:
         """What was not judged to its end. The model chose it: it counts as a judgement that is lost."""
-        return Finding("unjudged", self._rules.mode, why)
+        return Finding("unjudged", self._rules.unjudged, why)
 
     def _count(self, call: Call) -> int:
         """How often in a row this call was made."""

@@ -135,6 +135,16 @@ class Rules:
         """What is done about a finding of a pattern. Stalling is only recorded, unless the rules say otherwise."""
         return self.patterns.get(pattern, "observe" if pattern == "stall" else self.mode)
 
+    @property
+    def unjudged(self) -> Mode:
+        """What is done about what nobody judged: as much as about the worst that it may have been, by any pattern."""
+        return max((self.mode, *self.patterns.values()), key=MODES.index)
+
+    @property
+    def shut(self) -> Mode:
+        """What is done about what the rules do not name, an endpoint or a provider's tool: to ask is no tampering."""
+        return "observe" if self.mode == "observe" else "deny"
+
     def lets_through(self, endpoint: str) -> bool:
         """Whether an endpoint (``METHOD /path``) is one that the rules name."""
         return any(fnmatch.fnmatchcase(endpoint, one) for one in self.endpoints)

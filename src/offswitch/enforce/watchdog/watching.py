@@ -67,7 +67,7 @@ class Watching:
         self._free.set()
         # What is not judged in time is told by whoever asked for it. Where that stops the agent, the machine's own
         # counter is there besides.
-        decision = math.ceil(rules.decide_within / TICK) + 1 if rules.mode == "stop" else NEVER
+        decision = math.ceil(rules.decide_within / TICK) + 1 if rules.unjudged == "stop" else NEVER
         self._machine = Machine(lease=NEVER, grace=NEVER, decision=decision, heartbeats={})
         self._machine.step("start")
 
