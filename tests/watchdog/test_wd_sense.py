@@ -116,6 +116,26 @@ def test_reading_and_what_stands_beside_it_are_nobodys_business(ground: Path) ->
     assert sense.heard() + sense.looked() == []
 
 
+def test_who_changes_other_files_without_end_keeps_it_from_nothing(
+    ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sense = Sense(str(ground), PATTERNS)
+    (ground / "other").touch()
+    data = os.read(sense.fileno(), 65536)
+    reads = []
+
+    def read(file: int, size: int) -> bytes:
+        reads.append(file)
+        assert len(reads) < 1000, "it goes on for ever"
+        return data
+
+    monkeypatch.setattr(module.os, "read", read)
+    assert sense.heard() == []
+    monkeypatch.undo()
+    _write(ground)
+    assert "stop.sh was written to" in sense.heard()
+
+
 def test_a_link_that_leads_out_is_not_followed(ground: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     for number in range(10):

@@ -32,6 +32,10 @@ _MOST = 4096
 _LARGEST = 64 << 20
 """Bytes of the largest file whose content is compared; of a larger one size and times are."""
 
+_READS = 16
+"""Most reads of what the kernel told before a sign of life: who makes and removes files faster than they are read here
+would keep this from coming to an end."""
+
 _MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE = 0x2, 0x4, 0x40, 0x80, 0x100
 _DELETE, _DELETE_SELF, _MOVE_SELF, _UNMOUNT, _OVERFLOW, _IGNORED = 0x200, 0x400, 0x800, 0x2000, 0x4000, 0x8000
 _ON_FILE = _MODIFY | _ATTRIB | _DELETE_SELF | _MOVE_SELF
@@ -75,13 +79,14 @@ class Sense:
         return self._events
 
     def heard(self) -> list[str]:
-        """What the kernel told since the last time: a line for each change of what is watched."""
+        """What the kernel told since the last time: a line for each change of what is watched. If it is much, part of
+        it; then there is more to read."""
         lines: list[str] = []
-        while True:
+        for _ in range(_READS):
             try:
                 data = os.read(self._events, 65536)
             except BlockingIOError:
-                return lines
+                break
             at = 0
             while at < len(data):
                 number, mask, _, length = struct.unpack_from("iIII", data, at)
@@ -97,6 +102,7 @@ class Sense:
                 if self._concerns(path):
                     how = next((how for bits, how in _HOW if mask & bits), "was changed")
                     lines.append(f"{self._shown(path)} {how}")
+        return lines
 
     def looked(self) -> list[str]:
         """What is not as it was: a line for each difference, which is told once."""
@@ -121,7 +127,7 @@ class Sense:
 
     def _concerns(self, path: str) -> bool:
         """Whether a path is watched, or is a folder on the way to what is."""
-        if path in self._known or any(known.startswith(path + "/") for known in self._known):
+        if path == self._root or path in self._known:
             return True
         return any(fits(os.path.relpath(path, self._root), pattern) for pattern in self._patterns)
 
