@@ -4,8 +4,8 @@ A supervised agent runs a payload and asks a scripted model through the gateway.
 a file of the kill path, and notes the moment just before its last write, which is no later than the last byte's
 arrival at the gateway; then the gateway has to put the call together, have it judged and trip, and the supervisor to
 kill. The end is the latest of what the receipt says, ``populated 0`` of the control group and the end of the sandbox's
-init, or of QEMU (``_watching.py``). A bare script that kills the same payload in bubblewrap takes turns with it: what
-that takes, no off-switch goes below.
+init, or of QEMU (``_watching.py``). A bare script that kills the same payload in bubblewrap, as old, takes turns with
+it: below what that takes no off-switch gets.
 
 What the agent got of the answer it prints or writes as it comes. Not one event of the call may be among that; one more
 run, whose policy only observes, shows that they would be seen there.
@@ -213,6 +213,11 @@ class Asking(Agent):
         got = self.got()
         return sum(word.encode() in got for word in _model.WORDS)
 
+    def age(self) -> float:
+        """Seconds for which its payload has been up; 0 where nobody sees that."""
+        up = self.workspace / "up"
+        return time.time() - up.stat().st_mtime if up.exists() else 0.0
+
     def over(self) -> None:
         """Wait until the supervisor has ended, where it has more to do than to look: it brings a workspace back."""
         if self.kind == "microvm":
@@ -235,6 +240,7 @@ def trip(stage: Watched, payload: str, pause: float) -> dict[str, Any]:
     try:
         eye = agent.eye()
         time.sleep(pause)
+        age = agent.age()
         stage.model.go.set()
         empty, gone = eye.wait(30)
         receipt = agent.receipt()
@@ -257,6 +263,7 @@ def trip(stage: Watched, payload: str, pause: float) -> dict[str, Any]:
             "why": receipt["order"]["reason"]
             if receipt["order"]["origin"] == "watchdog"
             else "another cause",
+            "age": age,
             "pieces": agent.got().count(_model.MARK),
             "load": os.getloadavg()[0],
             "accelerator": agent.accelerator,
@@ -292,10 +299,11 @@ def rows_of(kind: str, runs: int) -> list[dict[str, Any]]:
             ours: list[dict[str, Any]] = []
             with Watched(kind, model, "stop") as stage:
                 for _ in range(runs):
-                    pause = random.uniform(0.005, 0.03)
+                    ours.append(trip(stage, payload, random.uniform(0.005, 0.03)))
                     if kind == "bubblewrap" and payload != IDLE:
-                        bare.append(_staging.bare(stage, payload, pause)["empty"])
-                    ours.append(trip(stage, payload, pause))
+                        # As old as the other was: in a storm what waits to be reaped grows.
+                        killed = _staging.bare(stage, payload, ours[-1]["age"])
+                        bare.append(max(killed["empty"], killed["seen"]))
             progress(f"{kind}, {payload}: {runs} trips")
             made.append(_row(kind, payload, ours, bare))
             every += ours
