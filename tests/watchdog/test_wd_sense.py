@@ -185,6 +185,48 @@ def test_the_process_beats_tells_and_ends_with_its_supervisor(ground: Path) -> N
         process.wait()
 
 
+def test_a_look_that_takes_long_keeps_it_from_neither(ground: Path) -> None:
+    ours, theirs = wire.pair()
+    # The first look after the start never comes to an end.
+    code = (
+        "import os, socket, time; from offswitch.enforce.watchdog import sense\n"
+        "begun = []\n"
+        "def about(path, real=sense._about):\n"
+        "    begun.append(path)\n"
+        "    while len(begun) > 1000: time.sleep(0.01); looking.meanwhile()\n"
+        "    return real(path)\n"
+        "class Looking(sense.Sense):\n"
+        "    def __init__(self, *given):\n"
+        "        global looking; looking = self\n"
+        "        super().__init__(*given); begun.extend([''] * 1000)\n"
+        "sense._about, sense.Sense = about, Looking\n"
+        f"sense.serve(socket.socket(fileno=0), {str(ground)!r}, {PATTERNS!r}, os.getppid())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs.fileno())
+    theirs.close()
+    try:
+        assert _next(ours) == ("up",)
+        assert [_next(ours) for _ in range(30)] == [("beat",)] * 30
+        _write(ground)
+        words = [_next(ours) for _ in range(5)]
+        assert ("changed", "stop.sh was written to") in words
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_each_folder_that_is_looked_at_gives_time_for_something_else(ground: Path) -> None:
+    sense = Sense(str(ground), ["**/halt.sh"])
+    times: list[int] = []
+    sense.meanwhile = lambda: times.append(1)
+    sense.looked()
+    before = len(times)
+    for number in range(50):
+        (ground / f"src/{number}").mkdir()
+    sense.looked()
+    assert len(times) >= before + 50
+
+
 def _next(line: socket.socket) -> object:
     assert select.select([line], [], [], 20)[0], "it says nothing"
     message = wire.receive(line)

@@ -19,7 +19,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from offswitch.enforce.supervisor.loop import TICK
@@ -58,6 +58,9 @@ class Sense:
         root: Folder below which they lie, a real path.
         patterns: Their paths below it, with ``*``, ``?``, ``[...]`` and ``**``; one without these need not exist yet.
 
+    Attributes:
+        meanwhile: Called for each folder and file that is looked at: in a large workspace that takes long.
+
     Raises:
         OSError: They cannot be watched.
         ValueError: There are too many.
@@ -70,6 +73,7 @@ class Sense:
         self._events: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._events < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self.meanwhile: Callable[[], None] = lambda: None
         self._places: dict[int, str] = {}
         self._known = self._state()
         self._watch()
@@ -139,7 +143,8 @@ class Sense:
         """What each watched file is, and each folder on the way to it."""
         found: dict[str, tuple[object, ...]] = {}
         for pattern in self._patterns:
-            for path in _expand(self._root, pattern.split("/")):
+            for path in _expand(self._root, pattern.split("/"), lambda: self.meanwhile()):
+                self.meanwhile()
                 while path != self._root and path not in found:
                     about = _about(path)
                     if about is not None:
@@ -184,8 +189,9 @@ def _fits(parts: list[str], wanted: list[str]) -> bool:
     return bool(parts) and fnmatch.fnmatchcase(parts[0], wanted[0]) and _fits(parts[1:], wanted[1:])
 
 
-def _expand(folder: str, parts: list[str]) -> Iterator[str]:
+def _expand(folder: str, parts: list[str], meanwhile: Callable[[], None]) -> Iterator[str]:
     """Paths that are there, below a folder."""
+    meanwhile()
     if not parts:
         return
     head, *rest = parts
@@ -197,12 +203,12 @@ def _expand(folder: str, parts: list[str]) -> Iterator[str]:
         except OSError:
             return
         if head == "**":
-            yield from _expand(folder, rest)
+            yield from _expand(folder, rest, meanwhile)
             for name in names:
                 if not rest:
                     yield f"{folder}/{name}"
                 if _is_folder(f"{folder}/{name}"):
-                    yield from _expand(f"{folder}/{name}", parts)
+                    yield from _expand(f"{folder}/{name}", parts, meanwhile)
             return
         names = fnmatch.filter(names, head)
     for name in names:
@@ -211,7 +217,7 @@ def _expand(folder: str, parts: list[str]) -> Iterator[str]:
             if os.path.lexists(path):
                 yield path
         elif _is_folder(path):
-            yield from _expand(path, rest)
+            yield from _expand(path, rest, meanwhile)
 
 
 def _is_folder(path: str) -> bool:
@@ -268,14 +274,28 @@ def serve(line: socket.socket, root: str, patterns: list[str], parent: int) -> N
     poll.register(sense.fileno(), select.POLLIN)
     poll.register(line, select.POLLIN)
     due = time.monotonic() + LOOK
-    while True:
-        ready = {file for file, _ in poll.poll(TICK * 1000)}
-        if line.fileno() in ready:
-            return
-        lines = sense.heard()
-        if lines or time.monotonic() >= due:
-            due = time.monotonic() + LOOK
-            lines += [one for one in sense.looked() if one not in lines]
+    beaten = 0.0
+
+    def tell(lines: list[str]) -> None:
+        nonlocal beaten
         for one in lines:
             wire.send(line, ("changed", one))
-        wire.send(line, ("beat",))
+        if lines or time.monotonic() - beaten >= TICK / 2:
+            beaten = time.monotonic()
+            wire.send(line, ("beat",))
+
+    def meanwhile() -> None:
+        # A look at a large workspace takes longer than a part may be silent, and what changes meanwhile does not wait.
+        if time.monotonic() - beaten >= TICK / 2:
+            tell(sense.heard())
+
+    sense.meanwhile = meanwhile
+    with suppress(ConnectionError):
+        while line.fileno() not in {file for file, _ in poll.poll(TICK * 1000)}:
+            lines = sense.heard()
+            if lines or time.monotonic() >= due:
+                tell(lines)
+                tell([one for one in sense.looked() if one not in lines])
+                due = time.monotonic() + LOOK
+            else:
+                tell([])
