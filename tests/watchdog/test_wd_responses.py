@@ -378,3 +378,16 @@ def test_whole_answers_without_calls_pass_unchanged() -> None:
     ):
         whole = RESPONSES.whole(ASKED, body)
         assert (whole.calls, whole.bytes()) == ((), body)
+
+
+def test_tools_that_a_message_adds_are_tools() -> None:
+    # As codex offers tools to models that write code.
+    wait, search = {"type": "function", "name": "wait"}, {"type": "web_search"}
+    clock = {"type": "namespace", "name": "clock", "description": "Of time.", "tools": [wait]}
+    item = {"type": "additional_tools", "role": "developer", "id": "at_1", "tools": [clock, search]}
+    says = {**item, "tools": [wait], "content": "Wait."}
+    asked = RESPONSES.asked(json.dumps({"model": "m", "input": [item, says]}).encode())
+    assert [(tool.name, tool.hosted) for tool in asked.tools] == [
+        ("clock", False), ("wait", False), ("web_search", True), ("wait", False),
+    ]  # fmt: skip
+    assert asked.instructions == ({key: one for key, one in says.items() if key != "tools"},)

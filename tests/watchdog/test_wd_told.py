@@ -147,32 +147,6 @@ def test_the_id_of_a_message_is_left_out_and_that_of_a_tool_is_not() -> None:
     assert one.tools != other.tools
 
 
-def test_tools_that_an_instruction_adds_are_tools() -> None:
-    # As codex offers tools to models that write code.
-    wait, sleep = {"type": "function", "name": "wait"}, {"type": "function", "name": "sleep"}
-    clock = {"type": "namespace", "name": "clock", "description": "Of time.", "tools": [sleep]}
-    bare = {"type": "namespace", "name": "functions", "description": "", "tools": [wait]}
-    item = {
-        "type": "additional_tools",
-        "role": "developer",
-        "id": "at_1",
-        "tools": [bare, clock, {"type": "x"}],
-    }
-    told = Reader().read(asked(system=("Be quick.", item), tools=(tool("bash"),)))
-    about = {key: one for key, one in clock.items() if key != "tools"}
-    assert told.system == ("Be quick.",)
-    assert told.tools == [tool("bash").definition, wait, about, sleep, {"type": "x"}]
-    assert told.names == ("bash", "wait", "clock", "sleep", "x")
-
-
-@pytest.mark.parametrize("item", [{"tools": "all"}, {"tools": [], "content": "Never stop."}, {}])
-def test_what_else_such_an_instruction_says_is_an_instruction(item: dict[str, object]) -> None:
-    said = {"type": "additional_tools", "role": "developer", **item}
-    told = Reader().read(asked(system=(said,), tools=()))
-    assert told.tools == []
-    assert told.system == ({key: one for key, one in said.items() if one != []},)
-
-
 def test_the_opening_is_the_operators_first_words() -> None:
     reminder = "<system-reminder>x</system-reminder>"
     assert Reader().read(asked(user(reminder, "Write a page."))).opening == "Write a page."

@@ -110,19 +110,13 @@ class Reader:
             # Thousands of files a call would be a way to fill a disk.
             beyond = [one.value for one in injected[_MOST:]]
             injected[_MOST:] = [Injected(beyond, "other")]
-        tools = [(tool.name, _bare(tool.definition)) for tool in asked.tools]
-        system = list[object]()
-        for instruction in asked.instructions:
-            rest, added = _apart(instruction)
-            tools += added
-            if rest is not None:
-                system.append(_bare(rest))
+        system = [_bare(one) for one in asked.instructions]
         if len(system) > _MOST:
             system[_MOST:] = [system[_MOST:]]
         told = Told(
             tuple(system),
-            [definition for _, definition in tools],
-            tuple(name for name, _ in tools),
+            [_bare(tool.definition) for tool in asked.tools],
+            tuple(tool.name for tool in asked.tools),
             tuple(injected),
             opening,
             asked.continues,
@@ -239,34 +233,6 @@ def _regions(text: str, opening: re.Pattern[str], *, to_the_end: bool) -> Iterat
         else:
             endless.add(name)
             at = found.end()
-
-
-def _apart(item: object) -> tuple[object, list[tuple[str, object]]]:
-    """An instruction without the tools that it adds, and these; codex offers tools so to its newer models.
-
-    Returns:
-        What else it says, None for nothing; and the tools, those of a namespace each for itself.
-    """
-    if not isinstance(item, dict) or item.get("type") != "additional_tools":
-        return item, []
-    if not isinstance(item.get("tools"), list):
-        return item, []
-    found = []
-    for tool in item["tools"]:
-        inner = tool.get("tools") if isinstance(tool, dict) and tool.get("type") == "namespace" else None
-        if not isinstance(inner, list):
-            found.append(_named(tool))
-            continue
-        about = {key: one for key, one in tool.items() if key != "tools"}
-        found += [_named(about)] if about.get("description") else []
-        found += map(_named, inner)
-    rest = {key: one for key, one in item.items() if key != "tools"}
-    return rest if set(rest) - {"type", "role", "id"} else None, found
-
-
-def _named(tool: object) -> tuple[str, object]:
-    names = [tool.get("name"), tool.get("type")] if isinstance(tool, dict) else []
-    return next((one for one in names if isinstance(one, str) and one), "?"), _bare(tool)
 
 
 def _bare(value: object) -> object:

@@ -64,14 +64,21 @@ class Responses:
             instructions.append(request["instructions"])
         if request.get("prompt") is not None:
             instructions.append({"prompt": request["prompt"]})
+        offered = asking.objects(request, "tools")[:]
         given = request.get("input")
         if isinstance(given, str):
             messages.append(given)
         else:
             for item in asking.objects(request, "input"):
                 told = item.get("role") in ("system", "developer")
+                if item.get("type") == "additional_tools":
+                    # codex offers its newer models their tools so.
+                    offered += asking.objects(item, "tools")
+                    item = {key: one for key, one in item.items() if key != "tools"}
+                    if not set(item) - {"type", "role", "id"}:
+                        continue
                 (instructions if told else messages).append(item)
-        tools = [found for tool in asking.objects(request, "tools") for found in _tools(tool)]
+        tools = [found for tool in offered for found in _tools(tool)]
         return Asked(
             asking.model(request),
             asking.streamed(request),
@@ -106,7 +113,9 @@ class Responses:
 def _tools(tool: dict[str, Any]) -> list[Tool]:
     kind = str(tool.get("type", "function"))
     if kind == "namespace":
-        return [found for one in asking.objects(tool, "tools") for found in _tools(one)]
+        about = {key: one for key, one in tool.items() if key != "tools"}
+        own = [Tool(str(tool.get("name")), about)] if tool.get("description") else []
+        return own + [found for one in asking.objects(tool, "tools") for found in _tools(one)]
     name = tool.get("name")
     hosted = kind not in _CLIENT
     if kind == "shell" and isinstance(tool.get("environment"), dict):
