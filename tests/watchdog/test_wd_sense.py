@@ -1,5 +1,6 @@
 """The second sense: what becomes of the kill path's files is seen, whoever does it and by whatever means."""
 
+import mmap
 import os
 import select
 import shutil
@@ -96,6 +97,16 @@ def test_what_is_changed_and_put_back_at_once_is_seen(ground: Path) -> None:
     (ground / "stop.sh").write_bytes(before)
     assert sense.looked() == []
     assert "stop.sh was written to" in sense.heard()
+
+
+def test_what_is_changed_through_a_mapping_and_put_back_is_seen(ground: Path) -> None:
+    sense = Sense(str(ground), PATTERNS)
+    with open(ground / "stop.sh", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        before = mapped[:1]
+        mapped[:1] = b"#"
+        mapped[:1] = before
+    assert sense.looked() == []
+    assert "stop.sh had been opened to be written to" in sense.heard()
 
 
 def test_a_change_through_another_name_of_the_same_file_is_seen(ground: Path, tmp_path: Path) -> None:

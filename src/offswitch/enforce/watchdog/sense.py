@@ -36,9 +36,10 @@ _READS = 16
 """Most reads of what the kernel told before a sign of life: who makes and removes files faster than they are read here
 would keep this from coming to an end."""
 
-_MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE = 0x2, 0x4, 0x40, 0x80, 0x100
+_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100
 _DELETE, _DELETE_SELF, _MOVE_SELF, _UNMOUNT, _OVERFLOW, _IGNORED = 0x200, 0x400, 0x800, 0x2000, 0x4000, 0x8000
-_ON_FILE = _MODIFY | _ATTRIB | _DELETE_SELF | _MOVE_SELF
+# The kernel tells nothing of a write through a mapping, but when who could write lets go of the file.
+_ON_FILE = _MODIFY | _ATTRIB | _CLOSE_WRITE | _DELETE_SELF | _MOVE_SELF
 _ON_FOLDER = _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF
 _DONT_FOLLOW = 0x02000000
 _HOW = (
@@ -48,6 +49,7 @@ _HOW = (
     (_MOVED_FROM | _MOVE_SELF, "was moved away"),
     (_MOVED_TO, "was put there by a move"),
     (_CREATE, "was made"),
+    (_CLOSE_WRITE, "had been opened to be written to"),
 )
 
 
