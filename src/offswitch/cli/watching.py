@@ -127,12 +127,14 @@ def _rules(path: str | None, within: float | None, pin: str | None, metrics: str
 def _replay(path: str, stated: Rules, as_json: bool) -> int:
     from offswitch.enforce.watchdog import replaying
 
-    counts = dict.fromkeys(("exchanges", "calls", "observe", "deny", "stop"), 0)
-    lines = []
+    counts = dict.fromkeys(("exchanges", "calls", "refused", "observe", "deny", "stop"), 0)
+    lines, every = [], []
     try:
         for one in replaying.replay(path, stated):
             counts["exchanges"] += 1
             counts["calls"] += one.calls
+            counts["refused"] += one.refused
+            every.append(one)
             for found in one.findings:
                 counts[found.mode] += 1
                 lines.append(
@@ -141,8 +143,9 @@ def _replay(path: str, stated: Rules, as_json: bool) -> int:
                 )  # fmt: skip
     except replaying.TrafficError as error:
         raise Stop(USAGE, str(error)) from None
+    untried = replaying.untried(stated, every)
     if as_json:
-        json.dump({"counts": counts, "findings": lines}, sys.stdout, indent=1)
+        json.dump({"counts": counts, "findings": lines, "not_replayed": untried}, sys.stdout, indent=1)
         print()
     else:
         for line in lines:
@@ -150,6 +153,8 @@ def _replay(path: str, stated: Rules, as_json: bool) -> int:
             print(safe(f"{done}  {line['pattern']}: {line['why']}"))
         print(
             f"{counts['exchanges']} exchanges with {counts['calls']} calls: would observe {counts['observe']}, "
-            f"deny {counts['deny']}, stop {counts['stop']}"
+            f"deny {counts['deny']}, stop {counts['stop']}; {counts['refused']} not sent on"
         )
+        for left in untried:
+            print(f"not replayed: {left}")
     return FINDING if counts["stop"] else 0

@@ -135,7 +135,6 @@ class Exchange:
         calls: The tool calls in the answer, each with its judgement (None: not judged in time) and what was done.
         usage: Tokens, where the answer says so.
         program: What the client calls itself.
-        hosted: The offered tools that the provider executes.
         asked: What was asked, once it is understood.
         began: When it came, seconds of the monotonic clock.
         at: When it came, ns since 1970.
@@ -156,7 +155,6 @@ class Exchange:
     calls: list[tuple[Call, Judgement | None, str]] = field(default_factory=list)
     usage: Usage | None = None
     program: str = ""
-    hosted: tuple[str, ...] = ()
     asked: Asked | None = None
     began: float = 0.0
     at: int = field(default_factory=time.time_ns)

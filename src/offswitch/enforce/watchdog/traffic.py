@@ -13,6 +13,9 @@ LARGEST = 64 << 20
 """Bytes after which a record is put aside as ``traffic.1.jsonl``, in the place of the one before it."""
 _LONGEST = 256 * 1024
 """Most characters of a call's arguments that are kept."""
+_REFUSED = 20
+"""Most exchanges a second that are kept of those that went nowhere: they cost an agent nothing, and would push out the
+others."""
 
 
 class Traffic:
@@ -29,6 +32,7 @@ class Traffic:
     def __init__(self, folder: str, *, private: bool = False) -> None:
         self._path = f"{folder}/{NAME}"
         self._private = private
+        self._second, self._refused, self._left_out = 0, 0, 0
         self._open()
 
     def _open(self) -> None:
@@ -46,19 +50,30 @@ class Traffic:
         Raises:
             OSError: It cannot be written.
         """
+        sent = _sent(exchange)
+        if not sent and not self._has_room():
+            self._left_out += 1
+            return
         usage = exchange.usage
+        tools = exchange.asked.tools if exchange.asked is not None else ()
         line = {
             "at": time.time_ns() // 1_000_000,
             "number": exchange.number,
             "api": exchange.api,
             "endpoint": exchange.endpoint[:300],
+            "dialect": exchange.dialect,
+            "sent": sent,
+            "outcome": exchange.outcome,
+            "refused": exchange.refused,
             "model": exchange.model[:200],
             "status": exchange.status,
             "ms": round(took * 1000, 1),
             "usage": None if usage is None else [usage.input, usage.output],
-            "hosted": list(exchange.hosted),
+            "hosted": [tool.name for tool in tools if tool.hosted],
             "calls": [self._call(*one) for one in exchange.calls],
         }
+        if self._left_out:
+            line["left_out"], self._left_out = self._left_out, 0
         data = json.dumps(line).encode() + b"\n"
         if self._size + len(data) > LARGEST:
             os.close(self._file)
@@ -66,6 +81,13 @@ class Traffic:
             self._open()
         # One write: what a kill cuts is the last line, and a reader passes that over.
         self._size += os.write(self._file, data)
+
+    def _has_room(self) -> bool:
+        """Whether one more that went nowhere is kept in this second."""
+        if (now := int(time.monotonic())) != self._second:
+            self._second, self._refused = now, 0
+        self._refused += 1
+        return self._refused <= _REFUSED
 
     def _call(self, call: Call, judgement: Judgement | None, done: str) -> dict[str, Any]:
         told: dict[str, Any] = {"id": call.id, "name": call.name, "kind": call.kind, "done": done}
@@ -78,3 +100,9 @@ class Traffic:
         else:
             told["found"] = [[one.pattern, one.mode, one.why] for one in judgement.findings]
         return told
+
+
+def _sent(exchange: Exchange) -> bool:
+    """Whether it was sent upstream; of what is only relayed an answer tells so."""
+    relayed = not exchange.dialect and exchange.status > 0 and not exchange.refused
+    return exchange.forwarded or relayed or exchange.refused == "upstream"

@@ -162,8 +162,6 @@ class Watching:
 
     def asked(self, exchange: Exchange, asked: Asked) -> list[Finding]:
         """A request that is about to be sent upstream; what is found in it."""
-        exchange.asked = asked
-        exchange.hosted = tuple(tool.name for tool in asked.tools if tool.hosted)
         found = [over] if (over := self._budgets.begin()) else []
         if self._record is not None:
             try:
@@ -193,10 +191,8 @@ class Watching:
         """An exchange that is over; what is found in it."""
         if self._metrics is not None:
             self._count(self._metrics, exchange)
-        if not exchange.forwarded:
-            return []
         found = []
-        if self._telemetry is not None and exchange.asked is not None:
+        if self._telemetry is not None and exchange.forwarded and exchange.asked is not None:
             self._telemetry.called(
                 ModelCall(
                     exchange.asked,
@@ -213,7 +209,11 @@ class Watching:
             except OSError as error:
                 found.append(self._lost(f"the record of the traffic cannot be written: {error.strerror}"))
         # An error used nothing; of what the agent hung up on, nobody knows what it used.
-        if exchange.status < 300 and (over := self._budgets.add(exchange.usage, exchange.model)):
+        if (
+            exchange.forwarded
+            and exchange.status < 300
+            and (over := self._budgets.add(exchange.usage, exchange.model))
+        ):
             found.append(over)
         return found
 
