@@ -9,7 +9,7 @@ from offswitch.cli.arguments import Parser, duration
 from offswitch.cli.enforce import say
 from offswitch.cli.exits import FINDING, USAGE, Stop
 from offswitch.cli.table import safe
-from offswitch.enforce import policy
+from offswitch.enforce import control, places, policy
 from offswitch.enforce.watchdog import apis, listening, rules, tripping
 from offswitch.enforce.watchdog.rules import Rules
 
@@ -65,6 +65,10 @@ def watch(arguments: list[str]) -> int:
             say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
     if not actions:
         say("no --on-trip: a trip ends this gateway's service and stops nobody")
+    for action in actions:
+        # It may be started later; who mistyped its name should not learn that at the trip.
+        if action.kind == "stop" and not control.listens(places.locate(asked.state), action.what):
+            say(f"--on-trip stop:{action.what}: no such agent runs now (see offswitch ps)")
     return _serve(asked, given, keys, stated, actions)
 
 
