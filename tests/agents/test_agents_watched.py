@@ -93,26 +93,44 @@ def watched(installed: Installed, tmp_path: Path) -> Iterator[Watched]:
             continue
 
 
-@pytest.mark.slow
-def test_to_name_the_api_is_all_that_a_program_needs(watched: Watched) -> None:
+def _plain(watched: Watched, server: ModelServer, **watch: object) -> "subprocess.CompletedProcess[str]":
+    """Start the program with nothing but the API named: it has the model that it takes by itself."""
     program = watched.installed.program
     own = {name: value for name, value in program.environment.items() if not any(one in name for one in TOLD)}
     policy = {
         "version": 1,
         "read": list(watched.installed.read),
         "environment": {**own, "TEST_MARK": watched.mark},
-        "watch": {"decide_within": "10s"},
+        "watch": {"decide_within": "10s", **watch},
     }
     (watched.folder / "policy.yaml").write_text(yaml.safe_dump(policy))
-    with ModelServer([Run("echo done > /workspace/done"), program.last]) as server:
-        command = watched.command(server, gate="")
-        command = [*command[: command.index("--") + 1], watched.installed.executable, *PLAIN[program.name]]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_START_S,
-            env={**os.environ, f"{watched.api.upper()}_API_KEY": KEY},
-        )  # fmt: skip
+    command = watched.command(server, gate="")
+    return subprocess.run(
+        [*command[: command.index("--") + 1], watched.installed.executable, *PLAIN[program.name]],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_START_S,
+        env={**os.environ, f"{watched.api.upper()}_API_KEY": KEY},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_to_name_the_api_is_all_that_a_program_needs(watched: Watched) -> None:
+    with ModelServer([Run("echo done > /workspace/done"), watched.installed.program.last]) as server:
+        done = _plain(watched, server)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{watched.told()}"
     assert (watched.workspace / "done").read_text() == "done\n"
+
+
+@pytest.mark.slow
+def test_with_the_model_that_it_takes_by_itself_it_is_stopped_too(watched: Watched) -> None:
+    """A program tells each model of other tools: codex has its newer ones write JavaScript."""
+    script = [Run("echo first > /workspace/first"), Run("rm -f /workspace/stop.sh")]
+    with ModelServer(script) as server:
+        done = _plain(watched, server, kill_path={"files": ["stop.sh"]})
+    assert done.returncode == 124, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{watched.told()}"
+    assert (watched.workspace / "first").read_text() == "first\n"
+    assert (watched.workspace / "stop.sh").read_text() == "kill 1\n"
+    [stop] = [one for one in watched.account() if one["event"] == "stop"]
+    assert "stop.sh, which is declared" in str(stop["reason"])
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from offswitch.enforce.watchdog import scripted
 from offswitch.enforce.watchdog.calls import Call
 from offswitch.evidence import patches
 
@@ -232,6 +233,8 @@ def _shape(call: Call) -> Shape:
         return Shape((Run(text, goes_on=True),), complete)
     name = _plain(call.name)
     if call.kind in ("custom", "patch") and not text.lstrip().startswith("{"):
+        if name not in _PATCHES and scripted.is_script(text):
+            return _script(name, text, complete)
         return _free(name, text, complete)
     try:
         arguments, clean = _read(text)
@@ -301,6 +304,30 @@ def _free(name: str, text: str, complete: bool) -> Shape:
     if name in _HARMLESS:
         return Shape((), complete)
     return Shape((Run(text, guess=True),), complete)
+
+
+def _script(name: str, text: str, complete: bool) -> Shape:
+    """A call whose text is a program that makes calls."""
+    script = scripted.read(text)
+    made = [
+        _shape(
+            Call(
+                "",
+                one,
+                given if isinstance(given, str) else json.dumps(given),
+                "custom" if isinstance(given, str) else "function",
+            )
+        )
+        for one, given in script.calls
+    ]
+    complete = complete and script.complete and all(one.complete for one in made)
+    deeds = [deed for one in made for deed in one.deeds]
+    if not made:
+        deeds += _free(name, text, complete).deeds
+    if not script.complete:
+        # One of the texts may be what is called with.
+        deeds += [Run(one, guess=True) for one in dict.fromkeys(script.texts)]
+    return Shape(tuple(deeds), complete, any(one.cut for one in made))
 
 
 def _known(call: Call, name: str, given: dict[str, Any]) -> Shape:
