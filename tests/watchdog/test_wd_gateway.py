@@ -555,6 +555,25 @@ async def test_a_client_that_never_reads_is_let_go(monkeypatch: pytest.MonkeyPat
         writer.close()
 
 
+async def test_all_requests_at_once_have_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HELD", 3000)
+    async with gate(answer(WHOLE)) as ground:
+        head = POST + b"Content-Length: 2000\r\n\r\n"
+        _, begun = await asyncio.open_connection("127.0.0.1", ground.port)
+        begun.write(head + b"x" * 1900)
+        async with asyncio.timeout(10):
+            while ground.gateway._held < 1900:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        got = await ground.raw(head + b"x" * 1900, 10)
+        assert got.startswith(b"HTTP/1.1 503")
+        begun.close()
+        async with asyncio.timeout(10):
+            while ground.gateway._held:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for _ in range(10):
+            assert b"rm stop.sh" in await ground.post({**ASK, "x": "y" * 1900})
+
+
 async def test_a_request_whose_body_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_UNREAD", 0.3)
     async with gate(answer(WHOLE)) as ground:

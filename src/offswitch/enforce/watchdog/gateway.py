@@ -40,6 +40,8 @@ from offswitch.enforce.watchdog.rules import Rules
 
 LARGEST = 64 << 20
 """Bytes of the largest request, and of the largest answer that is not a stream."""
+_HELD = 512 << 20
+"""Bytes of all requests at once: the gateway's memory is the host's, and no bound of a sandbox is on it."""
 _CONNECT = 20.0
 _SILENT = 900.0
 """Seconds for which an upstream may say nothing; a model may think for minutes."""
@@ -143,6 +145,7 @@ class Exchange:
         refused: Why it was refused, in a word; "" if it was not.
         first_byte: Seconds until the first byte of the answer went to the agent; None if none did.
         waited: Seconds for which the gateway waited for the upstream, the agent or who holds it.
+        held: Bytes of its request that are held.
     """
 
     number: int
@@ -162,6 +165,7 @@ class Exchange:
     refused: str = ""
     first_byte: float | None = None
     waited: float = 0.0
+    held: int = 0
 
     async def wait(self, other: Awaitable[T]) -> T:
         """Wait for somebody else."""
@@ -200,6 +204,7 @@ class Gateway:
         self._keeper = keeper
         self._judge = judge
         self._count = 0
+        self._held = 0
         self.heard: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         """Connections that have brought a request."""
         self._session: aiohttp.ClientSession | None = None
@@ -292,6 +297,7 @@ class Gateway:
             refusal = Refused(500, "offswitch's gateway failed; its account tells why", "fault")
             answer = self._error(exchange, dialect, refusal)
         finally:
+            self._held -= exchange.held
             with suppress(Tripped):
                 self._act(self._keeper.answered(exchange))
         return answer
@@ -600,6 +606,10 @@ class Gateway:
                 size += len(data)
                 if size > LARGEST:
                     raise Refused(413, f"the request is larger than {LARGEST >> 20} MiB", "size")
+                exchange.held += len(data)
+                self._held += len(data)
+                if self._held > _HELD:
+                    raise Refused(503, "offswitch holds too many large requests at once; ask again", "size")
                 parts.append(data)
         except TimeoutError:
             raise Refused(408, "the request's body does not come", "malformed") from None
