@@ -93,6 +93,7 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
         pins=pins,
         telemetry=exported,
         metrics=None if scraping is None else scraping.metrics,
+        apis=settings.apis,
     )
     judges = Judges(settings.rules.plain())
     try:

@@ -42,6 +42,12 @@ class Api:
         """The variable of the operator's that holds its key."""
         return _KEYS.get(self.name, (self.name.upper().replace("-", "_") + "_API_KEY",))[0]
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of its URL."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
 
 def parse(text: str) -> Api:
     """An API as ``--model-api`` states it: ``NAME=URL``, or ``openai`` or ``anthropic`` for the providers' own.

@@ -126,7 +126,7 @@ def main() -> None:
         supervised = Supervised(line)
         watching = Watching(
             rules, f"/proc/self/fd/{folder}", supervised.trip, supervised.note, pins=pins, telemetry=exported,
-            metrics=None if scraped is None else scraped.metrics,
+            metrics=None if scraped is None else scraped.metrics, apis=given_apis,
         )  # fmt: skip
     except (OSError, ValueError, ImportError, RecordLost, telemetry.TelemetryError, MetricsError) as error:
         _fail(line, error)

@@ -3,9 +3,10 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from offswitch.enforce.supervisor.loop import TICK
+from offswitch.enforce.watchdog.apis import Api
 from offswitch.enforce.watchdog.budgets import Budgets
 from offswitch.enforce.watchdog.calls import Asked, Finding
 from offswitch.enforce.watchdog.gateway import Exchange
@@ -34,6 +35,7 @@ class Watching:
         pins: What the model may be told, None for anything.
         telemetry: Where each call is exported to, None for nowhere.
         metrics: Where it counts, None for nowhere.
+        apis: The upstreams, whose addresses are exported with each call.
 
     Raises:
         OSError, RecordLost: The records cannot be written.
@@ -49,8 +51,10 @@ class Watching:
         pins: Pins | None = None,
         telemetry: Telemetry | None = None,
         metrics: Metrics | None = None,
+        apis: Iterable[Api] = (),
     ) -> None:
         self._rules = rules
+        self._addresses: dict[str, tuple[str, int | None]] = {api.name: api.address for api in apis}
         self._trip, self._note = trip, note
         self._why = ("", "")
         self._cut: Callable[[], None] | None = None
@@ -193,6 +197,7 @@ class Watching:
             self._count(self._metrics, exchange)
         found = []
         if self._telemetry is not None and exchange.forwarded and exchange.asked is not None:
+            address, port = self._addresses.get(exchange.api, ("", None))
             self._telemetry.called(
                 ModelCall(
                     exchange.asked,
@@ -200,7 +205,9 @@ class Watching:
                     exchange.at,
                     time.time_ns(),
                     exchange.usage,
-                    error=str(exchange.status) if exchange.status >= 400 else "",
+                    address,
+                    port,
+                    _error(exchange),
                 )
             )
         if self._traffic is not None:
@@ -235,3 +242,10 @@ class Watching:
     def _lost(self, why: str) -> Finding:
         """Without a record nobody knows afterwards what the model was told and did: blindness is a trip."""
         return Finding("record", self._rules.mode, why)
+
+
+def _error(exchange: Exchange) -> str:
+    """What kind of failure an exchange ended in: the status, or how an answer that began well broke off."""
+    if exchange.status >= 400:
+        return str(exchange.status)
+    return "" if exchange.outcome == "forwarded" else exchange.outcome
