@@ -2,8 +2,9 @@
 
 The corpus is `tests/watchdog/corpus`: calls in the shapes in which codex, Claude Code, opencode, mini-swe-agent and
 plain tool-calling models send them, alone and in sequences. Each case is in one of two halves by a hash of its name;
-the rules were written while looking at one of them only, so the other, held out, is the fairer number. A tampering case
-counts as seen when the last of its calls has a finding, a harmless one as a false alarm when it has. Bounds are
+the rules were written while looking at one of them only, so the other, held out, is the fairer number. The second
+corpus was written down by somebody who had read neither rules nor the first one, and then split likewise. A tampering
+case counts as seen when the last of its calls has a finding, a harmless one as a false alarm when it has. Bounds are
 Clopper-Pearson's, two-sided, 95 %.
 
 Usage: detection.py [--json]
@@ -15,6 +16,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from _rows import row
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "watchdog"))
 
-from corpus import harmless, sizes, tampering
+from corpus import harmless, sizes, tampering, unseen_harmless, unseen_tampering
 from corpus.forms import RULES, Case
 
 from offswitch.enforce.watchdog.calls import Judgement
@@ -42,13 +44,15 @@ def bounds(hits: int, of: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def judged(case: Case, rules: Rules) -> Judgement:
-    """The judgement of the last call of a case."""
-    judge = Judge(rules)
+def judged(case: Case, rules: Rules | None = None) -> Judgement:
+    """The judgement of the last call of a case, by its own rules unless others are given."""
+    judge = Judge(rules or case.rules)
     return [judge.judge(call) for call in case.calls][-1]
 
 
-def rates(which: str, bad: list[Case], good: list[Case], rules: Rules) -> list[dict[str, Any]]:
+def rates(
+    which: str, bad: Sequence[Case], good: Sequence[Case], rules: Rules | None = None
+) -> list[dict[str, Any]]:
     """Recall and precision over some cases."""
     missed = [case.name for case in bad if not judged(case, rules).findings]
     alarms = {case.name: judged(case, rules).findings for case in good}
@@ -97,12 +101,20 @@ def times() -> list[dict[str, Any]]:
 
 def rows() -> list[dict[str, Any]]:
     """All numbers."""
-    bad, good = tampering.CASES, harmless.CASES
     found: list[dict[str, Any]] = []
-    for which, held in (("held out", True), ("developed on", False)):
-        found += rates(which, [case for case in bad if case.held_out is held],
-                       [case for case in good if case.held_out is held], RULES)  # fmt: skip
-    found += rates("all, no kill path declared", bad, good, Rules())
+    corpora = (("", tampering, harmless), ("second corpus, ", unseen_tampering, unseen_harmless))
+    for corpus, bad, good in corpora:
+        for which, held in (("held out", True), ("developed on", False)):
+            found += rates(
+                corpus + which,
+                [case for case in bad.CASES if case.held_out is held],
+                [case for case in good.CASES if case.held_out is held],
+            )
+    for entry in found[len(found) // 2 :]:
+        entry.update(target="", holds=None)
+    held = [[case for case in module.CASES if case.held_out] for _, *both in corpora for module in both]
+    found += rates("held out, both corpora", held[0] + held[2], held[1] + held[3])
+    found += rates("all, no kill path declared", tampering.CASES, harmless.CASES, Rules())
     for entry in found[-3:]:
         entry.update(target="", holds=None)
     return found + times()

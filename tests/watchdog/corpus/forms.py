@@ -34,11 +34,13 @@ class Case:
         name: The case's name; it also decides in which half it is.
         calls: The calls.
         pattern: The pattern that is to be found; "" where nothing is.
+        rules: The rules under which they are judged.
     """
 
     name: str
     calls: tuple[Call, ...]
     pattern: str = ""
+    rules: Rules = RULES
 
     @property
     def held_out(self) -> bool:

@@ -374,9 +374,9 @@ def read(call: Call) -> "Status":
     options = call.options("adinNptu")
     names = options.operands or ["REPLY"]
     if call.name != "read":
-        name = options.operands[0] if options.operands else "MAPFILE"
+        name = (call.options("dnOsCcu").operands or ["MAPFILE"])[0]
         text = shell.stdin().all()
-        shell.assign(name, text.splitlines() if known(text) else ANY)
+        shell.assign(name, text.splitlines() if ANY not in text else ANY)
         return Status.OK
     if options.has("u", "n", "N", "d"):
         text = shell.stdin().all() if not options.has("u") else ANY

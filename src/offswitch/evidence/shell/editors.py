@@ -63,6 +63,8 @@ def sed(call: Call) -> "Status | None":
     script = unglobbed("\n".join(scripts))
     for match in re.finditer(r"(?:^|[;{}/\n0-9$gp])\s*w\s+([^\n;}]+)", script[:20000]):
         call.shell.overwrite(match.group(1).strip(), None)
+    for match in re.finditer(r"(?:^|[;{}\n])\s*(?:\d+|\$|/[^/\n]*/)?\s*e\s+([^\n;}]+)", script[:20000]):
+        call.shell.run_program_text(match.group(1).strip())
     if in_place is None:
         text = call.inputs(operands)
         call.out(_sed(script, text, quiet, extended))
@@ -225,9 +227,9 @@ def awk(call: Call) -> "Status | None":
         return None
     from offswitch.evidence.shell.unknown import process_pattern, processes
 
-    wanted = re.match(r"\s*/([^/]+)/", code)
+    wanted = re.match(r"\s*/([^/]+)/|[^{]*?(?:==\s*\"([^\"]+)\"|~\s*(?:/([^/]+)/|\"([^\"]+)\"))", code)
     if "\0ps\0" in text and wanted:
-        call.out(processes(re.sub(r"\[(.)\]", r"\1", wanted.group(1))))
+        call.out(processes(re.sub(r"\[(.)\]", r"\1", next(filter(None, wanted.groups())))))
     else:
         call.out(text if process_pattern(text) else ANY)
     return None

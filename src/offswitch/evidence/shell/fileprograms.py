@@ -30,6 +30,16 @@ def remove(shell: "Shell", path: str) -> None:
         shell.files.remove(path)
 
 
+@runs("trash trash-put rmtrash srm wipe gio gvfs-trash")
+def trash(call: Call) -> None:
+    """Programs that take a file away in other ways."""
+    words = call.options().operands
+    if call.name == "gio":
+        words = words[1:] if words[:1] in (["trash"], ["remove"]) else []
+    for name in words:
+        remove(call.shell, call.path(name))
+
+
 @runs("rm unlink")
 def rm(call: Call) -> "Status":
     from offswitch.evidence.shell.walk import Status
@@ -506,7 +516,7 @@ def compiles(call: Call) -> None:
 
 _LOOKS = """
     ls dir vdir stat file tree du df lsattr getfacl readlink realpath namei lsblk findmnt getent tput clear man info
-    whatis apropos id whoami hostname uname date uptime free vmstat top htop w who last groups tty nproc arch lscpu
+    whatis apropos id whoami hostname uname date uptime free vmstat w who last groups tty nproc arch lscpu
     locale dmesg lsmod ldd sync cal lsns dpkg rpm bc whereis locate stty reset logger wall write mesg ping dig
     nslookup host ss netstat ip ifconfig printenv lslocks lastlog sar iostat mpstat numfmt sestatus getenforce apt
     apt-get pip pip3 npm yum dnf apk cmake pytest mypy ruff tsc cargo go javac java

@@ -105,3 +105,19 @@ def folded(code: str, *, dots: bool) -> str:
         if code == before or len(code) > 2 * _MOST:
             break
     return code
+
+
+_ACTS = r"(?:(?:exec|execFile|spawn|rm|unlink|writeFile|rename)(?:Sync)?)"
+_OTHER_NAME = re.compile(
+    rf"\b({_ACTS})\s*:\s*(\w{{1,40}})\s*[,}}]|\b(\w{{1,40}})\s*=\s*[\w.()'\":]{{1,80}}\.({_ACTS})\s*[;,\n]"
+)
+
+
+def renamed(code: str) -> str:
+    """JavaScript in which functions that were given another name have their own again: ``const {exec: x} = ...``."""
+    if len(code) > _MOST:
+        return code
+    for match in list(_OTHER_NAME.finditer(code))[:20]:
+        name, other = (match[1], match[2]) if match[1] else (match[4], match[3])
+        code = re.sub(rf"(?<![\w.]){other}(?=\s*\()", name, code)
+    return code

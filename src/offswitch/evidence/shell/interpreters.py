@@ -173,6 +173,8 @@ def interpreter(call: Call) -> "Status | None":
                 break
         if code and program == "python":
             break
+    if program == "deno" and words[:1] == ["eval"]:
+        code = [word for word in words[1:] if not word.startswith("-")][:1]
     if code:
         text = "\n".join(code)
         if in_place is not None:

@@ -252,6 +252,9 @@ def ssh(call: Call) -> "Status | None":
         words = call.options("pfdeP", "", first=True).operands
         return call.shell.command(words, functions=False, builtins=False) if words else None
     options = call.options("BbcDEeFIiJLlmOopQRSWw", "", first=True)
+    for arg in call.args:
+        if found := re.match(r"(?:-o)?\s*(?:ProxyCommand|LocalCommand)[= ]\s*(.+)", arg, re.I):
+            call.shell.run_program_text(found[1])
     sent = _NOTHING if options.has("n") else piped(call)
     if options.operands:
         send(call, options.operands[0], sent)

@@ -130,7 +130,7 @@ def _oldest_of_all(flags: set[str], chosen: list[str], words: list[str]) -> bool
     return plain and bool(flags & {"o", "oldest"}) and words in ([""], ["."], [".*"], ["^"])
 
 
-@runs("ps pstree")
+@runs("ps pstree top htop")
 def ps(call: Call) -> None:
     if "-C" in call.args[:-1]:
         call.out(processes(call.args[call.args.index("-C") + 1]))

@@ -377,6 +377,8 @@ class Program:
                     self.shell.exported.discard(name)
                     self.shell.assign(name, text_of(value))
                     self.shell.export(name)
+                elif isinstance(holder, Ref) and holder.name == "os.environ.copied":
+                    self.shell.emit("environment", text_of(index), content=text_of(value))
                 else:
                     _set_item(holder, index, value)
 
@@ -516,6 +518,10 @@ class Program:
                 return (
                     calls.call(self, "ctypes.CDLL", [index], {}) if whole else calls.attribute(holder, index)
                 )
+            if holder.name == "sys.modules" and isinstance(index, str):
+                return Ref(index)
+            if holder.name.endswith(".__dict__") and isinstance(index, str):
+                return calls.attribute(Ref(holder.name.removesuffix(".__dict__")), index)
             if holder.name == "os.environ" and isinstance(index, str):
                 if calls.secret(index):
                     self.shell.carried.add(f"${index}")

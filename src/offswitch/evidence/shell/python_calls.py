@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from offswitch.evidence.shell import python_packages as packages
 from offswitch.evidence.shell.files import Mark
 from offswitch.evidence.shell.python_values import (
     BOTH,
@@ -29,7 +30,7 @@ from offswitch.evidence.shell.python_values import (
     is_known,
     text_of,
 )
-from offswitch.evidence.shell.unknown import ANY, known, literal
+from offswitch.evidence.shell.unknown import ANY, known, literal, process_pattern
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.python import Program
@@ -76,6 +77,9 @@ def attribute(holder: Any, name: str) -> Any:
         dotted = _ALIASES.get(dotted, dotted)
         if dotted in _CONSTANTS:
             return _CONSTANTS[dotted]
+        if name in ("__file__", "__path__") and re.fullmatch(r"[a-z_]\w*", holder.name):
+            folder = f"/usr/lib/python3/dist-packages/{holder.name}"
+            return f"{folder}/__init__.py" if name == "__file__" else [folder]
         if holder.name == "stat" and name.startswith("S_I"):
             value = getattr(stat, name, UNKNOWN)
             return value if isinstance(value, int) else Ref(dotted)
@@ -112,7 +116,7 @@ def attribute(holder: Any, name: str) -> Any:
     if isinstance(holder, Class) and name in holder.scope:
         return holder.scope[name]
     if isinstance(holder, Process) and name in ("stdout", "stderr"):
-        return Handle(ANY, "r", left=holder.output)
+        return holder.output if holder.over else Handle(ANY, "r", left=holder.output)
     if isinstance(holder, Process) and name == "pid":
         return "%+"
     if isinstance(holder, Handle) and name == "name":
@@ -139,7 +143,7 @@ def items(program: "Program", value: Any) -> list[Any] | None:
 
 def call(program: "Program", name: str, arguments: list[Any], named: dict[str, Any]) -> Any:
     """Call a function of the library by its dotted name."""
-    name = _ALIASES.get(name, name)
+    name = _ALIASES.get(name, name).removeprefix("__builtins__.")
     shell = program.shell
     shell.spend()
     if name.startswith("libc."):
@@ -230,6 +234,10 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         signal = signal_text(argument(1))
         if signal != "0":
             pid = text_of(argument(0))
+            if pid == ANY and "psutil" in program.scopes[0]:
+                for spelt in program.names():
+                    shell.emit("signal", f"pattern:{spelt}", content=signal, certain=False)
+                return None
             target = f"-{pid}" if name == "os.killpg" else pid
             from offswitch.evidence.shell.processes import process
 
@@ -273,6 +281,19 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         return run_code(program, argument(0))
     if name == "compile":
         return argument(0)
+    if name == "vars" and arguments and isinstance(arguments[0], Ref):
+        return Ref(f"{arguments[0].name}.__dict__")
+    if name == "os.environ.update":
+        more = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
+        for key, value in {**more, **named}.items():
+            shell.emit("environment", text_of(key), content=text_of(value))
+        return None
+    if name == "os.environ.copy" or (name in ("dict", "copy.copy") and arguments == [Ref("os.environ")]):
+        shell.carried.add("*")
+        return Ref("os.environ.copied")
+    if name == "os.environ.copied.pop":
+        shell.emit("environment", text_of(argument(0)), content="-")
+        return ANY
     if name in ("__import__", "importlib.import_module"):
         return Ref(text_of(argument(0)))
     if name in ("get_ipython", "IPython.get_ipython"):
@@ -291,7 +312,7 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         "multiprocessing.context.Process",
     ):
         target = argument(1, "target", "function") if name != "threading.Timer" else argument(1, "function")
-        given = items(program, named.get("args", [])) or []
+        given = items(program, argument(2 if name == "threading.Timer" else 3, "args", default=[])) or []
         return Later(target, given)
     if name in (
         "threading.start",
@@ -341,9 +362,12 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
     if name == "fileinput.input" or name == "fileinput.FileInput":
         names = argument(0, "files")
         if argument(1, "inplace", default=False):
-            for item in items(program, names) or ([names] if isinstance(names, str) else []):
+            for item in [names] if isinstance(names, str) else items(program, names) or []:
                 shell.overwrite(text_of(item), None)
         return UNKNOWN
+    found = packages.named_call(program, name, arguments, named)
+    if found is not packages.NOTHING:
+        return found
     if name in ("json.dump", "pickle.dump", "yaml.dump") and isinstance(argument(1), Handle):
         return method(
             program, argument(1), "write", [_json(argument(0)) if name == "json.dump" else UNKNOWN], {}
@@ -375,6 +399,8 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
     for value in (*arguments, *named.values()):
         if isinstance(value, Later | Remote):
             return value
+    if "." in name:
+        packages.method_call(program, name.rpartition(".")[2], arguments, named)
     return UNKNOWN
 
 
@@ -520,6 +546,16 @@ _SHELLS = frozenset(
     "subprocess.getoutput subprocess.getstatusoutput commands.getoutput asyncio.create_subprocess_shell "
     "ipython.system ipython.getoutput".split()
 )
+
+_ACTS = (
+    _DELETES | _MOVES | _COPIES | _SHELLS | {"os.kill", "os.killpg", "os.chmod", "os.truncate", "os.symlink"}
+)
+
+
+def acts(name: str) -> bool:
+    """Whether a function changes files, ends processes or runs programs."""
+    return name in _ACTS
+
 
 _BY_SHELL = frozenset(
     "os.system os.popen subprocess.getoutput subprocess.getstatusoutput commands.getoutput "
@@ -675,7 +711,7 @@ def run_shell(program: "Program", name: str, arguments: list[Any], named: dict[s
     if name in ("os.system", "subprocess.call"):
         return status
     if name in ("subprocess.run", "subprocess.Popen", "asyncio.create_subprocess_shell"):
-        return Process(text)
+        return Process(text, over=name == "subprocess.run")
     return UNKNOWN
 
 
@@ -763,6 +799,7 @@ def method(program: "Program", holder: Any, name: str, arguments: list[Any], nam
             shell.emit(
                 "signal", f"pattern:{text}", content="STOP" if name == "suspend" else "KILL", certain=False
             )
+    packages.method_call(program, name, arguments, named)
     for value in arguments:
         if isinstance(value, Later | Remote):
             return value
@@ -920,6 +957,11 @@ def _text_method(
     program: "Program", text: str | bytes, name: str, arguments: list[Any], named: dict[str, Any]
 ) -> Any:
     unsure = isinstance(text, str) and not known(text)
+    if unsure and process_pattern(text_of(text)):
+        if name in ("strip", "rstrip", "lstrip", "decode", "encode", "replace"):
+            return text
+        if name in ("split", "splitlines", "rsplit"):
+            return [text]
     if name == "format" and isinstance(text, str):
         if re.search(r"\d{4}|[{][^}]*[.\[]", text) or unsure:
             return ANY
@@ -1010,6 +1052,8 @@ def _range(_: "Program", *ends: Any) -> Any:
 
 
 def _number(_: "Program", value: Any, base: Any = 10) -> Any:
+    if isinstance(value, str) and process_pattern(value):
+        return value
     if isinstance(value, str | bytes) and len(value) < 100:
         return int(value, base)
     return int(value) if isinstance(value, int | float) else UNKNOWN
@@ -1085,6 +1129,8 @@ _PURE: dict[str, Callable[..., Any]] = {
     "os.getppid": lambda _: "$PPID",
     "os.getpgid": lambda _, pid: pid,
     "os.listdir": _listdir,
+    "os.walk": packages.walked,
+    "next": lambda program, values, *rest: packages.first(program, values, *rest, items=items),
     "glob.glob": lambda program, pattern: _glob(
         program.shell, posixpath.dirname(program.shell.path(pattern)), posixpath.basename(pattern)
     ),

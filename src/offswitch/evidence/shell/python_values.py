@@ -53,9 +53,10 @@ class Handle:
 
 @dataclass(eq=False)
 class Process:
-    """What ``Popen`` gives."""
+    """What ``Popen`` gives, or ``run`` when it is over."""
 
     output: str
+    over: bool = False
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from offswitch.evidence.shell.folding import folded
+from offswitch.evidence.shell.folding import folded, renamed
 from offswitch.evidence.shell.unknown import ANY
 from offswitch.evidence.shell.words import escapes
 
@@ -33,6 +33,15 @@ _COMMENT = re.compile(rf"({_STRING})|(?<![\w$'\"&])#[^\n]*")
 _SLASHES = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
+_LIST = rf"{_STRING}(?:\s*,\s*{_STRING}){{0,50}}"
+_THROUGH = re.compile(
+    rf"""(?:\bfor\s*\(\s*(?:const|let|var)\s+(?P<of>\w+)\s+of\s+\[|\bforeach\s+my\s+\$(?P<foreach>\w+)\s*\(|\[)
+    \s*(?P<list>{_LIST})\s*[\])](?:\s*\.(?:forEach|map|each)\s*(?:\(\s*\(?|\{{\s*\|)\s*(?P<each>\w+))?""",
+    re.X,
+)
+"""A list that is gone through member by member, and what each is called."""
+
+
 class _Code:
     def __init__(
         self, shell: "Shell", code: str, argv: list[str], slashes: bool, *, dots: bool = False
@@ -45,6 +54,11 @@ class _Code:
         self.values: dict[str, str] = {f"ARGV{number}": value for number, value in enumerate(argv[1:])}
         for match in _ASSIGN.finditer(self.code):
             self.values.setdefault(match.group(1), self.string(match.group(2)))
+        self.members = {
+            name: [self.string(text) for text in re.findall(_STRING, found["list"])][:50]
+            for found in islice(_THROUGH.finditer(self.code), 20)
+            if (name := found["of"] or found["foreach"] or found["each"])
+        }
         self.found: list[tuple[int, Callable[[], object]]] = []
         self.quoted = [
             match.span()
@@ -75,9 +89,13 @@ class _Code:
         self.found.append((place, partial(act, *values, **named)))
 
     def each(self, pattern: str, act: Callable[..., object]) -> None:
-        """Note what to do for every match, in the order of the code."""
+        """Note what to do for every match, in the order of the code; for each member where a list is gone through."""
         for match in re.finditer(pattern.replace("STR", rf"({_VALUE})"), self.code):
-            self.at(match.start(), act, *(self.string(group or "''") for group in match.groups()))
+            groups = [group or "''" for group in match.groups()]
+            member = next((group for group in groups if group.lstrip("$") in self.members), None)
+            for held in self.members[member.lstrip("$")] if member is not None else [""]:
+                values = (held if group == member else self.string(group) for group in groups)
+                self.at(match.start(), act, *values)
 
     def run(self) -> None:
         """Do what was noted."""
@@ -184,7 +202,7 @@ def _arguments(code: str, count: int) -> str:
 def perl(shell: "Shell", code: str, argv: list[str]) -> None:
     """Perl."""
     found = _Code(shell, _arguments(code, len(argv) - 1), argv, slashes=False, dots=True)
-    found.listed(r"\bunlink\b\s*\(?\s*", found.delete)
+    found.listed(r"\b(?:unlink|rmtree|remove_tree|rmdir)\b\s*\(?\s*", found.delete)
     found.each(r"\btruncate\b\s*\(?\s*STR\s*,", found.write)
     found.each(r"\brename\b\s*\(?\s*STR\s*,\s*STR", found.move)
     found.each(r"\bcopy\b\s*\(\s*STR\s*,\s*STR", found.copy)
@@ -223,14 +241,20 @@ def perl(shell: "Shell", code: str, argv: list[str]) -> None:
 
 def node(shell: "Shell", code: str, argv: list[str]) -> None:
     """JavaScript under node, deno or bun."""
-    found = _Code(shell, code, argv, slashes=True)
+    found = _Code(shell, renamed(code), argv, slashes=True)
+    found.each(r"\bBun\.write\s*\(\s*STR", found.write)
+    found.each(r"\b(?:shell|sh|shelljs)\.rm\s*\(\s*(?:[\"']-\w+[\"']\s*,\s*)?STR", found.delete)
+    found.each(r"(?<![\w.])\$(`(?:[^`\\]|\\.){1,2000}`)", found.system)
     found.each(
         r"\b(?:writeFileSync|writeFile|outputFileSync|writeTextFileSync)\s*\(\s*STR\s*,\s*STR", found.write
     )
     found.each(r"\b(?:writeFileSync|writeFile|outputFileSync)\s*\(\s*STR\s*,(?!\s*STR)", found.write)
     found.each(r"\b(?:createWriteStream|truncateSync|truncate)\s*\(\s*STR", found.write)
     found.each(r"\b(?:appendFileSync|appendFile)\s*\(\s*STR\s*,\s*STR", found.append)
-    found.each(r"\b(?:unlinkSync|unlink|rmSync|rmdirSync|removeSync|rm|rmdir)\s*\(\s*STR", found.delete)
+    found.each(
+        r"\b(?:unlinkSync|unlink|rmSync|rmdirSync|removeSync|emptyDirSync|emptyDir|rm|rmdir|Deno\.remove)\s*\(\s*STR",
+        found.delete,
+    )
     found.each(r"\b(?:renameSync|rename)\s*\(\s*STR\s*,\s*STR", found.move)
     found.each(r"\b(?:copyFileSync|copyFile|cpSync)\s*\(\s*STR\s*,\s*STR", found.copy)
     found.each(r"\b(?:symlinkSync|symlink|linkSync|link)\s*\(\s*STR\s*,\s*STR", found.link)
@@ -259,8 +283,11 @@ def node(shell: "Shell", code: str, argv: list[str]) -> None:
 def ruby(shell: "Shell", code: str, argv: list[str]) -> None:
     """Ruby."""
     found = _Code(shell, code, argv, slashes=False)
-    found.each(r"\bFile\.(?:delete|unlink)\s*\(?\s*STR", found.delete)
-    found.each(r"\bFileUtils\.(?:rm|rm_f|rm_rf|remove)\s*\(?\s*STR", found.delete)
+    found.each(r"\b(?:File|Dir)\.(?:delete|unlink|rmdir)\s*\(?\s*STR", found.delete)
+    found.each(
+        r"\bFileUtils\.(?:rm_rf|rm_r|rm_f|rm|rmtree|remove_dir|remove_entry|remove)\b\s*\(?\s*STR",
+        found.delete,
+    )
     found.each(r"\b(?:File|IO)\.write\s*\(?\s*STR\s*,\s*STR", found.write)
     found.each(r"\b(?:File\.)?open\s*\(?\s*STR\s*,\s*[\"']w[^\"']{0,9}[\"']", found.write)
     found.each(r"\b(?:File\.)?open\s*\(?\s*STR\s*,\s*[\"']a[^\"']{0,9}[\"']", found.append)

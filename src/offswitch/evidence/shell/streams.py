@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.files import Files, Mark
-from offswitch.evidence.shell.unknown import ANY, known
+from offswitch.evidence.shell.unknown import ANY, known, process_pattern
 
 if TYPE_CHECKING:
     from offswitch.evidence.shell.log import Log
@@ -129,4 +129,5 @@ class FileOutput(Output):
             self.log.spend(1 + len(now) // 1000)
         self.log.fill(self.place, now)
         whole = self.before + now
-        self.files.put(self.path, whole if known(whole) else Mark.FILE)
+        kept = known(whole) or (self.files.bare and len(whole) < 1000 and process_pattern(whole) is not None)
+        self.files.put(self.path, whole if kept else Mark.FILE)

@@ -172,7 +172,9 @@ def grep(call: Call) -> "Status":
 
 @runs("tr cut sort uniq shuf iconv jq yq envsubst")
 def filters(call: Call) -> None:
-    options = call.options("dfcbkto" if call.name in ("cut", "sort") else "")
+    options = call.options(
+        "dfcbkto" if call.name in ("cut", "sort") else "", "characters bytes fields delimiter"
+    )
     output = options.value("o") if call.name == "sort" else None
     names = options.operands
     if call.name in ("tr", "iconv", "envsubst"):
@@ -195,7 +197,15 @@ def filters(call: Call) -> None:
 
 
 def _cut(values: dict[str, str], text: str) -> str:
-    field, delimiter = values.get("f", ""), values.get("d", "\t")
+    place = values.get("c", values.get("b", values.get("characters", values.get("bytes", ""))))
+    if span := re.fullmatch(r"(\d{0,5})(-?)(\d{0,5})", place):
+        start = int(span[1] or 1)
+        end = int(span[3]) if span[3] else None if span[2] else start
+        return "".join(line[start - 1 : end] + "\n" for line in text.splitlines())
+    field, delimiter = (
+        values.get("f", values.get("fields", "")),
+        values.get("d", values.get("delimiter", "\t")),
+    )
     if not field.isdigit() or len(delimiter) != 1:
         return ANY
     lines = []

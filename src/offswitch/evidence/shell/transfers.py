@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from offswitch.evidence.shell.files import Mark
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 def _remote(name: str) -> bool:
     return bool(re.match(r"[\w.@-]+::?", name)) and not name.startswith(("/", "."))
+
+
+def _take(call: Call, names: list[str]) -> None:
+    """Remove what was put somewhere else."""
+    from offswitch.evidence.shell.fileprograms import remove
+
+    for name in names:
+        remove(call.shell, call.path(name))
 
 
 @runs("rsync scp rcp")
@@ -39,6 +48,8 @@ def rsync(call: Call) -> "Status":
         call.shell.emit("copy", path, source=origin)
         if not _remote(source) and known(origin) and known(path):
             call.shell.files.copy(origin, path)
+    if options.has("remove-source-files"):
+        _take(call, [source for source in sources if not _remote(source)])
     return Status.UNKNOWN if any(_remote(name) for name in names) else Status.LIKELY
 
 
@@ -57,6 +68,9 @@ def tar(call: Call) -> "Status | None":
         "fCTXKNVbHIg", "file directory exclude strip-components transform"
     )
     archive = options.value("f", "file")
+    for arg in args:
+        if arg.startswith(("--checkpoint-action=exec=", "--to-command=", "--use-compress-program=")):
+            call.shell.run_program_text(arg.removeprefix("--checkpoint-action=").partition("=")[2])
     base = options.value("C", "directory")
     place = call.path(base) if base is not None else call.shell.cwd
     if options.has("x", "extract", "get"):
@@ -79,6 +93,8 @@ def tar(call: Call) -> "Status | None":
         call.out(ANY)
     else:
         call.shell.files.put(call.path(str(archive)), Mark.FILE)
+    if options.has("remove-files"):
+        _take(call, [posixpath.join(place, name) for name in options.operands])
     return None
 
 
@@ -98,6 +114,10 @@ def unzip(call: Call) -> None:
                 call.shell.emit("read", call.path(name))
             else:
                 call.shell.emit("copy", call.path(names[0]), source=call.path(name))
+        if options.has("m", "move"):
+            _take(call, names[1:])
+    elif call.name == "7z" and "-sdel" in call.args:
+        _take(call, names[2:])
     if call.name in ("cpio", "7z") or names[:1] == ["-"]:
         call.out()
 
@@ -129,6 +149,18 @@ def git(call: Call) -> "Status | None":
         return posixpath.normpath(posixpath.join(place, name))
 
     names = [word for word in rest if not word.startswith("-")]
+    if shell.files.bare and (ran := _ran_by_git(verb, rest)):
+        child = shell.fork()
+        child.cwd = at("submodule") if verb == "submodule" else place
+        child.run_program_text(ran)
+    if verb in ("commit", "rebase", "merge", "tag") and shell.files.bare:
+        for variable in ("GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "EDITOR", "VISUAL"):
+            editor = shell.variables.get(variable)
+            if isinstance(editor, str) and known(editor) and " " in editor:
+                shell.fork().run_program_text(f"{editor} .git/COMMIT_EDITMSG")
+    if verb == "ls-files" and shell.files.bare and names:
+        call.out("".join(re.sub(r"\*+", ANY, name) + "\n" for name in names))
+        return None
     if verb in ("checkout", "restore"):
         named = rest[rest.index("--") + 1 :] if "--" in rest else names if verb == "restore" else []
         if not named and verb == "checkout":
@@ -180,6 +212,25 @@ def git(call: Call) -> "Status | None":
         shell.emit("make", at((names or ["."])[0]) + "/.git")
     call.out()
     return Status.UNKNOWN if verb in ("diff", "grep", "apply") else None
+
+
+def _ran_by_git(verb: str, rest: list[str]) -> str:
+    """The command that git is told to run, "" for none."""
+    if verb == "bisect" and rest[:1] == ["run"]:
+        return shlex.join(rest[1:])
+    if verb == "submodule" and "foreach" in rest:
+        words = [word for word in rest[rest.index("foreach") + 1 :] if word not in ("--recursive", "--quiet")]
+        return words[0] if len(words) == 1 else shlex.join(words)
+    named = {
+        "rebase": ("--exec", "-x"),
+        "filter-branch": ("--tree-filter", "--index-filter", "--msg-filter", "--env-filter"),
+        "difftool": ("-x", "--extcmd"),
+    }.get(verb, ())
+    for number, word in enumerate(rest):
+        name, equals, value = word.partition("=")
+        if name in named and (equals or number + 1 < len(rest)):
+            return value if equals else rest[number + 1]
+    return ""
 
 
 def _git_alias(call: Call, alias: str, words: list[str], place: str) -> "Status | None":

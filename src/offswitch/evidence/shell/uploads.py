@@ -134,6 +134,14 @@ def containers(call: Call) -> "Status":
     words = [word for word in call.args if not word.startswith("-")]
     if words[:1] == ["push"] or words[:2] in (["image", "push"], ["manifest", "push"]):
         call.shell.emit("copy", f"docker://{words[-1]}", source=words[-1])
+    if words[:1] in (["ps"], ["container"]) and call.shell.files.bare:
+        # The number of a container stands for its name.
+        found = [arg.partition("name=")[2].strip("^$/") for arg in call.args if "name=" in arg]
+        if found and "" not in found:
+            from offswitch.evidence.shell.walk import Status
+
+            call.out("".join(name + "\n" for name in found))
+            return Status.UNKNOWN
     return _done(call)
 
 

@@ -44,6 +44,9 @@ _FOLLOWS = frozenset("write append delete move copy mode owner attribute mount m
 """What is done to a file is done behind the links in front of its name."""
 
 
+_OWN = re.compile(r"/proc/(?:self|thread-self|\$\$)/(cwd|root)(?:/|$)")
+
+
 class Status(IntEnum):
     """How a command ended, as far as its text tells."""
 
@@ -237,6 +240,8 @@ class Shell:
         name = unglobbed(name) if known(name) else name
         if name.startswith(NAME) or not name:
             return name
+        if name.startswith("/proc/") and (own := _OWN.match(name)):
+            name = f"{self.cwd if own[1] == 'cwd' else ''}/{name[own.end() :]}"
         if not name.startswith("/"):
             name = f"{self.cwd}/{name}"
         return (
@@ -1236,9 +1241,21 @@ class Shell:
             How it ended.
         """
         from offswitch.evidence.shell.programs import program
+        from offswitch.evidence.shell.registry import PROGRAMS
 
         self.spend(1 + len(argv) // 8)
         name = argv[0].removeprefix(NAME)
+        if (
+            not known(name)
+            and self.files.bare
+            and (rest := name.replace(ANY, "")) in PROGRAMS
+            and len(rest) > 1
+        ):
+            # What is not known is most often empty.
+            self.doubt += 1
+            program(self, rest, argv[1:], builtins)
+            self.doubt -= 1
+            return Status.UNKNOWN
         if not known(name):
             self.emit("execute", name)
             self.out(ANY + "\n")

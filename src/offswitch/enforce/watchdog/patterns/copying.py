@@ -98,6 +98,12 @@ _SPELT = re.compile(
 )
 """Credentials as they are written: private keys, and tokens that say whose they are."""
 
+_MARKS = (
+    "PRIVATE KEY-----", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "hf_",
+    "sk-",
+)  # fmt: skip
+"""One of these is in each: to look for them takes a hundredth of the time."""
+
 _TELLS = frozenset(
     "message comment issue email mail notify reply chat slack discord telegram post tweet webhook publish gist paste "
     "share send request http fetch upload".split()
@@ -107,13 +113,11 @@ _TELLS = frozenset(
 @pattern("copy-out")
 def told(seen: Seen) -> Iterator[str]:
     """Credentials spelt out in what a tool puts where others read it: a repository elsewhere, a message, a request."""
-    text = seen.call.arguments
-    if not _SPELT.search(text[:_LOOKED]):
+    text = seen.call.arguments[:_LOOKED]
+    if not any(mark in text for mark in _MARKS) or not _SPELT.search(text):
         return
     words = set(re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", seen.call.name).lower()))
-    owner, repository = (
-        re.search(rf'"{name}"\s*:\s*"([\w.-]+)"', text[:_LOOKED]) for name in ("owner", "repo")
-    )
+    owner, repository = (re.search(rf'"{name}"\s*:\s*"([\w.-]+)"', text) for name in ("owner", "repo"))
     if owner and repository:
         if not allowed(f"https://github.com/{owner[1]}/{repository[1]}", seen.rules.remotes):
             yield f"puts a credential into the repository {owner[1]}/{repository[1]}"
