@@ -6,6 +6,12 @@ from typing import Any
 from offswitch.enforce.watchdog.calls import Unreadable
 from offswitch.enforce.watchdog.protocols import strict
 
+# What is read of a request and of a tool. Servers in Go take a name in any case: what is nearly one is refused.
+_READ = strict.Names(
+    *("model", "stream", "messages", "system", "instructions", "input", "prompt", "conversation", "tools"),
+    *("functions", "mcp_servers", "plugins", "web_search_options", "container", "previous_response_id"),
+)
+_TOOL = strict.Names("type", "name", "function", "custom", "environment", "execution", "tools")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -18,6 +24,7 @@ def request(body: bytes) -> dict[str, Any]:
     value = strict.parse(body)
     if not isinstance(value, dict):
         raise Unreadable("it is not a JSON object")
+    _READ.check(value)
     # The digests of what the model is told need texts that can be written.
     if _HALF.search(body) and not strict.sound(strict.text(value)):
         raise Unreadable("it holds half of a surrogate pair")
@@ -47,6 +54,9 @@ def objects(value: dict[str, Any], name: str) -> list[dict[str, Any]]:
         return []
     if not isinstance(held, list) or not all(isinstance(one, dict) for one in held):
         raise Unreadable(f"{name} is not a list of objects")
+    if name == "tools":
+        for one in held:
+            _TOOL.check(one)
     return held
 
 
