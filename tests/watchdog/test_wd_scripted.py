@@ -139,3 +139,8 @@ def test_hostile_programs_end(text: str) -> None:
     script = scripted.read("tools.a({});" + text)
     assert time.monotonic() - begin < 30
     assert script.calls[0] == ("a", {})
+
+
+@pytest.mark.parametrize("text", ["x = 1;" * 50_000, "(" * 5000, "tools.a({});" * 500])
+def test_what_is_hidden_behind_the_bounds_is_not_judged(text: str) -> None:
+    assert "unjudged" in patterns(f"tools.a({{}}); {text} tools.exec_command({{cmd: 'rm {N}'}})")

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from offswitch.enforce.watchdog.scripted_tokens import end_of_hole, next_hole, tokens, unescaped
+
 LONGEST = 200_000
 """Letters of a program that is read."""
 _MOST = 400
@@ -23,17 +25,6 @@ _DEEPEST = 60
 _INNER = 10
 """Programs within a program that are read."""
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*|/\*.*?(?:\*/|\Z))
-    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<number>\d[\w.]*)
-    |(?P<name>[A-Za-z_$][\w$]*)
-    |(?P<mark>`|=>|\?\.|\.\.\.|\+=|[=!<>]=+|&&|\|\||\?\?|.)""",
-    re.DOTALL | re.VERBOSE,
-)
-_PATTERN = re.compile(r"/(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*")
-_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL)
-_PLAIN = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\n": "", "\r\n": ""}
 _THROUGH = frozenset(("map", "forEach", "filter", "flatMap", "some", "every", "find"))
 _CHANGES = frozenset(("push", "unshift", "splice", "fill", "set", "reverse", "sort", "copyWithin"))
 _TOOLS = re.compile(
@@ -71,11 +62,13 @@ class Script:
         calls: Names of tools and what each is given (JSON; None where that is not known).
         texts: Every text of the program, put together as far as it is known.
         complete: Whether all of what is called is known.
+        cut: Whether it is longer than what is read, or broke what reads it.
     """
 
     calls: list[tuple[str, Any]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     complete: bool = True
+    cut: bool = False
 
 
 def is_script(text: str) -> bool:
@@ -100,91 +93,10 @@ def _read(text: str) -> Script:
     try:
         reader.program()
     except (RecursionError, ValueError, IndexError):
-        reader.script.complete = False
+        reader.script.cut, reader.script.complete = True, False
     if len(text) > LONGEST:
-        reader.script.complete = False
+        reader.script.cut, reader.script.complete = True, False
     return reader.script
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-
-
-def _tokens(source: str) -> list[_Token]:
-    """The tokens; a template is one, as it stands."""
-    found: list[_Token] = []
-    at = 0
-    while at < len(source):
-        match = _TOKEN.match(source, at)
-        assert match is not None  # any letter is a mark
-        kind, end = str(match.lastgroup), match.end()
-        if match.group() == "`":
-            kind, end = "template", _end_of_template(source, at)
-        elif match.group() == "/" and _before_a_pattern(found) and (pattern := _PATTERN.match(source, at)):
-            kind, end = "pattern", pattern.end()
-        if kind != "space":
-            found.append(_Token(kind, source[at:end], at))
-        at = end
-    return found
-
-
-def _before_a_pattern(found: list[_Token]) -> bool:
-    """Whether a ``/`` behind these tokens begins a pattern, and divides nothing."""
-    if not found:
-        return True
-    last = found[-1]
-    return last.text in ("return", "typeof", "case") or (
-        last.kind == "mark" and last.text not in (")", "]", "}")
-    )
-
-
-def _end_of_template(source: str, at: int) -> int:
-    """The place behind the template that begins at a place."""
-    return _end(source, at + 1, "`")
-
-
-def _end_of_hole(source: str, at: int) -> int:
-    """The place behind the ``}`` of a ``${`` that ends at a place."""
-    return _end(source, at, "{")
-
-
-def _end(source: str, at: int, within: str) -> int:
-    """The place where a template (a backtick) or the code in one (``{``) ends, whatever is in it."""
-    open_ones = [within]
-    while at < len(source) and open_ones:
-        letter = source[at]
-        if open_ones[-1] == "`":
-            if letter == "\\":
-                at += 1
-            elif letter == "`":
-                open_ones.pop()
-            elif source.startswith("${", at):
-                open_ones.append("{")
-                at += 1
-        elif letter in "`{":
-            open_ones.append(letter)
-        elif letter == "}":
-            open_ones.pop()
-        elif letter in "\"'" and (match := _TOKEN.match(source, at)):
-            at = match.end() - 1
-        at += 1
-    return min(at, len(source))
-
-
-def _unescaped(body: str) -> str:
-    def letter(match: re.Match[str]) -> str:
-        code = match[1] or match[2] or match[3]
-        if code is None:
-            return _PLAIN.get(match[4], match[4])
-        number = int(code, 16)
-        return chr(number) if number < 0x110000 else ""
-
-    joined = _ESCAPE.sub(letter, body)
-    # Two escapes may be the halves of one letter.
-    return joined.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def shown(value: Any) -> str:
@@ -239,7 +151,7 @@ def _known(value: Any) -> bool:
 
 class _Reader:
     def __init__(self, source: str) -> None:
-        self.tokens = _tokens(source)
+        self.tokens = tokens(source)
         self.at = 0
         self.names: dict[str, Any] = {"tools": _Tool()}
         self.script = Script()
@@ -456,7 +368,7 @@ class _Reader:
     def first(self, kind: str, text: str) -> Any:
         if kind == "text":
             self.at += 1
-            return _unescaped(text[1:-1])
+            return unescaped(text[1:-1])
         if kind == "template":
             self.at += 1
             return self.template(text)
@@ -545,7 +457,7 @@ class _Reader:
                     key = ([UNKNOWN, *self.listed()])[-1]
                     name = shown(key)
                 else:
-                    name = _unescaped(self.peek()[1:-1]) if self.kind() == "text" else self.peek()
+                    name = unescaped(self.peek()[1:-1]) if self.kind() == "text" else self.peek()
                     self.at += 1
                 if self.take(":"):
                     found[name] = self.expression()
@@ -564,13 +476,13 @@ class _Reader:
         value: Any = ""
         at, body = 0, text[1:-1] if text.endswith("`") and len(text) > 1 else text[1:]
         while at < len(body):
-            hole = _hole(body, at)
-            piece = body[at:hole]
-            value = self.sum(value, piece if raw else _unescaped(piece))
-            if hole == len(body):
+            place = next_hole(body, at)
+            piece = body[at:place]
+            value = self.sum(value, piece if raw else unescaped(piece))
+            if place == len(body):
                 break
-            at = _end_of_hole(body, hole + 2)
-            inner = _Reader(body[hole + 2 : at - 1])
+            at = end_of_hole(body, place + 2)
+            inner = _Reader(body[place + 2 : at - 1])
             inner.names, inner.script, inner.depth = self.names, self.script, self.depth
             value = self.sum(value, inner.expression() if inner.tokens else "")
         return value
@@ -716,17 +628,5 @@ class _Reader:
                 if len(self.script.calls) < _MOST:
                     self.script.calls.append((one.name, plain))
                 else:
-                    self.script.complete = False
+                    self.script.cut, self.script.complete = True, False
         return UNKNOWN
-
-
-def _hole(body: str, at: int) -> int:
-    """Where the next ``${`` of a template is, or its end."""
-    while at < len(body):
-        if body[at] == "\\":
-            at += 2
-        elif body.startswith("${", at):
-            return at
-        else:
-            at += 1
-    return len(body)

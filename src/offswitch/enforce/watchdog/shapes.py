@@ -327,7 +327,7 @@ def _script(name: str, text: str, complete: bool) -> Shape:
     if not script.complete:
         # One of the texts may be what is called with.
         deeds += [Run(one, guess=True) for one in dict.fromkeys(script.texts)]
-    return Shape(tuple(deeds), complete, any(one.cut for one in made))
+    return Shape(tuple(deeds), complete, script.cut or any(one.cut for one in made))
 
 
 def _known(call: Call, name: str, given: dict[str, Any]) -> Shape:
