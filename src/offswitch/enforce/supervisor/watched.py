@@ -115,10 +115,7 @@ class Watched:
                 beat()
                 if time.monotonic() > until:
                     raise NotWatched(f"the {role} did not come up within {_UP:.0f} s: the host is too busy")
-            try:
-                message = wire.receive(line)
-            except OSError:
-                message = None
+            message = _last(line)
             if message is None:
                 raise NotWatched(f"the {role} ended as it came up; its last words are in the agent's errors")
             if message[0][0] == "failed":
@@ -132,3 +129,14 @@ class Watched:
             with suppress(OSError):
                 wire.send(line, ("happened", event))
             line.setblocking(True)
+
+
+def _last(line: socket.socket) -> "tuple[tuple[Any, ...], list[int]] | None":
+    """What a part says, None if it has ended without a word.
+
+    The kernel tells once that who ended left something unread, before it gives what was said.
+    """
+    for _ in range(2):
+        with suppress(OSError):
+            return wire.receive(line)
+    return None
