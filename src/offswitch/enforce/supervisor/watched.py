@@ -138,5 +138,6 @@ def _last(line: socket.socket) -> "tuple[tuple[Any, ...], list[int]] | None":
     """
     for _ in range(2):
         with suppress(OSError):
-            return wire.receive(line)
+            if (message := wire.receive(line)) is not None:
+                return message
     return None
