@@ -121,6 +121,8 @@ def _keys(plan: "dict[str, Any]") -> dict[str, str]:
     for api in given:
         if api.name not in found:
             say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
+    if own := apis.passed(plan["environment"]):
+        say(f"the agent gets {', '.join(own)} as passed: of no --model-api here, so the gateway does not keep it")
     return found
 
 

@@ -142,6 +142,8 @@ def plan(
         **({} if not hosts else _proxied(sandbox)),
         **_led(made["apis"], sandbox),
     }
+    for key in _withheld(made["apis"]):
+        made["environment"].pop(key, None)
     made["files"] = _files(made["apis"], made["watch"], sandbox)
     if shared_root:
         made["environment"].setdefault("PATH", ":".join(_path(place, made["read"])))
@@ -338,6 +340,15 @@ def _led(apis: Sequence[tuple[str, str]], sandbox: str) -> dict[str, str]:
     host = gate(sandbox)
     given = variables(of(apis), f"{host}:{GATEWAY}")
     return {**given, "NO_PROXY": host, "no_proxy": host}
+
+
+def _withheld(apis: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """Variables that the agent does not get, whoever passes them."""
+    if not apis:
+        return ()
+    from offswitch.enforce.watchdog.apis import of, withheld
+
+    return withheld(of(apis))
 
 
 def _files(apis: Sequence[tuple[str, str]], watch: "dict[str, Any]", sandbox: str) -> dict[str, str]:

@@ -15,8 +15,15 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _BASES = {"openai": ("OPENAI_BASE_URL", "OPENAI_API_BASE"), "anthropic": ("ANTHROPIC_BASE_URL",)}
 _KEYS = {
     "openai": ("OPENAI_API_KEY", "CODEX_API_KEY"),
-    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    "anthropic": ("ANTHROPIC_API_KEY",),
 }
+# What else opens an API: an agent behind a gateway has none of it. Its clients send either, and with a placeholder in
+# both claude-code warns of a conflict.
+_TOKENS = {"anthropic": ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")}
+_OTHERS = (
+    "AZURE_OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY",
+    "OPENROUTER_API_KEY", "XAI_API_KEY",
+)  # fmt: skip
 # Their own reports and updates go to other hosts, which there are none of.
 _QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1"}
 
@@ -40,7 +47,12 @@ class Api:
     @property
     def key_variable(self) -> str:
         """The variable of the operator's that holds its key."""
-        return _KEYS.get(self.name, (self.name.upper().replace("-", "_") + "_API_KEY",))[0]
+        return self.key_variables[0]
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """Every variable that holds its key, the usual one first."""
+        return _KEYS.get(self.name, (self.name.upper().replace("-", "_") + "_API_KEY",))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -86,8 +98,23 @@ def of(stated: Iterable[tuple[str, str]]) -> "tuple[Api, ...]":
 
 def keys(apis: "tuple[Api, ...]", environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The operator's key of each API that has one, by the API's name."""
-    found = {one.name: environment.get(one.key_variable, "").strip() for one in apis}
-    return {name: key for name, key in found.items() if key}
+    found = {}
+    for api in apis:
+        given = (environment.get(name, "").strip() for name in api.key_variables)
+        if key := next(filter(None, given), ""):
+            found[api.name] = key
+    return found
+
+
+def withheld(apis: "tuple[Api, ...]") -> frozenset[str]:
+    """Variables that an agent does not have at all, as they open these APIs."""
+    return frozenset(name for api in apis for name in _TOKENS.get(api.name, ()))
+
+
+def passed(environment: Mapping[str, str]) -> list[str]:
+    """The variables of an agent's environment that hold a key of a model API, and no placeholder."""
+    known = {*_OTHERS, *(name for names in (*_KEYS.values(), *_TOKENS.values()) for name in names)}
+    return sorted(name for name in known if environment.get(name, PLACEHOLDER) not in ("", PLACEHOLDER))
 
 
 def files(apis: "tuple[Api, ...]", gate: str, *, searches: bool) -> dict[str, str]:
@@ -133,8 +160,5 @@ def variables(apis: "tuple[Api, ...]", gate: str) -> dict[str, str]:
         own = api.name.upper().replace("-", "_")
         for name in _BASES.get(api.name, (own + "_BASE_URL",)):
             given[name] = base
-        for name in _KEYS.get(api.name, (own + "_API_KEY",)):
-            given[name] = PLACEHOLDER
-    # Anthropic's clients send either; with both, claude-code warns of a conflict.
-    given.pop("ANTHROPIC_AUTH_TOKEN", None)
+        given.update(dict.fromkeys(api.key_variables, PLACEHOLDER))
     return given
