@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
+from offswitch.evidence.shell import globs
 from offswitch.evidence.shell.unknown import known
 
 _PLACES = frozenset(
@@ -50,12 +51,14 @@ class Files:
                 place = posixpath.dirname(place)
         self._parents: set[str] | None = None
         self._names: set[str] | None = None
+        self._new: set[str] = set()
+        """Names of files that were changed, those too that are as before again."""
 
     def named(self, name: str) -> bool:
         """Whether a file of that name may be known: a quick no saves the walk through PATH."""
         if self._names is None:
             self._names = {path.rpartition("/")[2] for path in self.texts}
-        return name in self._names or any(path.endswith("/" + name) for path in self.changed)
+        return name in self._names or name in self._new
 
     def parents(self) -> set[str]:
         """Directories that must be there because something known is in them."""
@@ -85,7 +88,7 @@ class Files:
                 there = Mark.ABSENT not in (mine, theirs) and Mark.UNSURE not in (mine, theirs) and None not in (
                     mine, theirs)  # fmt: skip
                 both = mine is Mark.DIRECTORY and theirs is Mark.DIRECTORY
-                self.changed[path] = Mark.DIRECTORY if both else Mark.FILE if there else Mark.UNSURE
+                self._change(path, Mark.DIRECTORY if both else Mark.FILE if there else Mark.UNSURE)
         for path, to in (*self.links.items(), *links.items()):
             if self.links.get(path) != links.get(path):
                 self.perhaps[path] = to
@@ -108,15 +111,15 @@ class Files:
             return Mark.ABSENT
         if not known(path):
             return None
-        if Mark.ABSENT in self.changed.values():
-            parent = posixpath.dirname(path)
-            while parent not in ("/", ""):
-                above = self.changed.get(parent)
+        if self.changed:
+            end = path.rfind("/")
+            while end > 0:
+                above = self.changed.get(path[:end])
                 if above is Mark.ABSENT:
                     return Mark.ABSENT
                 if above is not None:
                     break
-                parent = posixpath.dirname(parent)
+                end = path.rfind("/", 0, end)
         return self._original(path)
 
     def resolve(self, path: str) -> str:
@@ -160,8 +163,11 @@ class Files:
 
     def put(self, path: str, entry: Entry) -> None:
         """Let ``entry`` be at ``path``."""
-        path = self.resolve(path)
+        self._change(self.resolve(path), entry)
+
+    def _change(self, path: str, entry: Entry) -> None:
         self.changed[path] = entry
+        self._new.add(path.rpartition("/")[2])
 
     def remove(self, path: str) -> None:
         """Let nothing be at ``path``."""
@@ -170,7 +176,7 @@ class Files:
                 del self.changed[below]
             for below in [p for p in self.links if p.startswith(path + "/")]:
                 del self.links[below]
-        self.changed[path] = Mark.ABSENT
+        self._change(path, Mark.ABSENT)
 
     def setting(self, place: str, name: str) -> str | None:
         """What git remembers in ``place`` or a directory above it, or everywhere, under ``name``."""
@@ -194,16 +200,19 @@ class Files:
     def under(self, path: str) -> Iterator[str]:
         """Known paths below a directory."""
         prefix = path.rstrip("/") + "/"
-        for path_below in self.paths():
-            if path_below.startswith(prefix):
-                yield path_below
+        for below in self._mentioned():
+            if below.startswith(prefix) and self._there(below):
+                yield below
 
-    def paths(self) -> Iterator[str]:
-        """Every path that is known to be there."""
-        yield from self.links
-        for path in {*self.texts, *self.listing, *self.parents(), *self.changed}:
-            if path not in self.links and self.entry(path) not in (None, Mark.ABSENT, Mark.UNSURE):
-                yield path
+    def matching(self, pattern: str) -> list[str]:
+        """Known paths that an absolute glob matches, sorted."""
+        return [path for path in globs.match_paths(pattern, self._mentioned()) if self._there(path)]
+
+    def _mentioned(self) -> set[str]:
+        return {*self.links, *self.texts, *self.listing, *self.parents(), *self.changed}
+
+    def _there(self, path: str) -> bool:
+        return path in self.links or self.entry(path) not in (None, Mark.ABSENT, Mark.UNSURE)
 
     def _present(self, path: str) -> Entry:
         entry = self.entry(path)
@@ -215,7 +224,7 @@ class Files:
         if self.text(source) is None and (source in self.programs or source.startswith(_PROGRAMS)):
             self.programs[self.resolve(target)] = self.programs.get(source, source)
         for below in list(self.under(source)) if self.is_directory(source) else []:
-            self.changed[target + below[len(source) :]] = self._present(below)
+            self._change(target + below[len(source) :], self._present(below))
         self.put(target, self._present(source))
 
     def move(self, source: str, target: str) -> None:

@@ -207,8 +207,12 @@ def match_paths(pattern: str, paths: Iterable[str]) -> list[str]:
     parts = pattern.split("/")
     items = [_items(part) if has_glob(part) else None for part in parts]
     plain = [unescape(part) for part in parts]
+    first = next((number for number, item in enumerate(items) if item is not None), len(parts))
+    before = "".join(text + "/" for text in plain[:first]) if first < len(parts) else ""
     found = set()
     for path in paths:
+        if not path.startswith(before):
+            continue
         components = path.split("/")
         if len(components) != len(parts):
             continue

@@ -18,11 +18,13 @@ _RESERVED = frozenset(
     "if then elif else fi for while until do done case esac { } [[ function select coproc in".split()
 )
 _ENDINGS = frozenset("then elif else fi do done esac }".split())
-_BLANK = " \t\r"
+_BLANK_BEGINS = frozenset(" \t\r\\#")
+_BLANKS = re.compile(r"(?:[ \t\r]|\\\n)*(?:#[^\n]*)?")
 _META = frozenset(" \t\r\n;&|<>()")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\[[^\]\n]{0,80}\])?\+?=")
 _DECLARES = frozenset(["export", "declare", "typeset", "local", "readonly"])
 _REDIRECT = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)|(&>>|&>)")
+_NO_ARGUMENTS = re.compile(r"[ \t]*\([ \t]*\)")
 _PLAIN = re.compile(r"[^\s;&|<>()\\'\"`$]+")
 
 
@@ -211,23 +213,17 @@ class Parser:
         self.at = 0
         self.depth = 0
         self.last = 0
+        self.counted = 0, 0
+        """A place, and how many lines are before it."""
         self.pending: list[tuple[Redirect, bool]] = []
 
     # Between words
 
     def blanks(self) -> None:
-        source, at, end = self.source, self.at, len(self.source)
-        while at < end:
-            if source[at] in _BLANK:
-                at += 1
-            elif source.startswith("\\\n", at):
-                at += 2
-            elif source[at] == "#":
-                newline = source.find("\n", at)
-                at = end if newline < 0 else newline
-            else:
-                break
-        self.at = at
+        if self.source[self.at : self.at + 1] in _BLANK_BEGINS:
+            match = _BLANKS.match(self.source, self.at)
+            assert match is not None  # nothing is a match, too
+            self.at = match.end()
 
     def blank_lines(self) -> None:
         self.blanks()
@@ -522,6 +518,8 @@ class Parser:
         found: list[Redirect] = []
         while True:
             self.blanks()
+            if self.source[self.at : self.at + 1].isalpha():
+                return found
             match = _REDIRECT.match(self.source, self.at)
             if not match or self.source.startswith("(", match.end()):
                 return found
@@ -546,8 +544,16 @@ class Parser:
             return redirect
         return Redirect(operator, self.word(), int(number[:6]) if number.isdigit() else None)
 
+    def line(self) -> int:
+        """How many lines are before this place; 0 throughout a long text."""
+        if len(self.source) >= 20000:
+            return 0
+        before, count = self.counted if self.counted[0] <= self.at else (0, 0)
+        self.counted = self.at, count + self.source.count("\n", before, self.at)
+        return self.counted[1]
+
     def simple(self) -> Simple:
-        start, line = self.at, self.source.count("\n", 0, self.at) if len(self.source) < 20000 else 0
+        start, line = self.at, self.line()
         assignments: list[Assignment] = []
         words: list[str] = []
         redirects: list[Redirect] = []
@@ -564,8 +570,10 @@ class Parser:
                 break
             if char == "(":
                 raise NotBash("unexpected (")
-            match = _ASSIGNMENT.match(self.source, self.at)
-            if match and (not words or words[0] in _DECLARES):
+            match = None
+            if not words or words[0] in _DECLARES:
+                match = _ASSIGNMENT.match(self.source, self.at)
+            if match is not None:
                 if self.source.startswith("(", match.end()):
                     array = self.array(match)
                     if words:
@@ -609,7 +617,7 @@ class Parser:
 
     def named_function(self, name: str) -> Function | None:
         """``name () body``, if that is what stands here."""
-        match = re.compile(r"[ \t]*\([ \t]*\)").match(self.source, self.at)
+        match = _NO_ARGUMENTS.match(self.source, self.at)
         if not match or any(char in name for char in "$'\"`\\"):
             return None
         self.at = match.end()

@@ -906,7 +906,7 @@ def _glob(shell: "Shell", base: str, pattern: str, *, deep: bool = False) -> lis
         last = posixpath.basename(pattern)
         found = sorted(p for p in shell.files.under(base) if globs.matches(last, posixpath.basename(p)))
     else:
-        found = globs.match_paths(f"{globs.escape(base.rstrip('/'))}/{pattern}", shell.files.paths())
+        found = shell.files.matching(f"{globs.escape(base.rstrip('/'))}/{pattern}")
     return found or [f"{base.rstrip('/')}/{ANY}"]
 
 

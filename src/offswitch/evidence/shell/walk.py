@@ -440,7 +440,7 @@ class Shell:
             elif part not in ("", "."):
                 parts.append(part)
         self.spend(1 + (len(self.files.texts) + len(self.files.listing)) // 50)
-        found = globs.match_paths("/" + "/".join(parts), self.files.paths())
+        found = self.files.matching("/" + "/".join(parts))
         if not found:
             return [unmatched(pattern)]
         if not relative:
