@@ -112,8 +112,9 @@ def rows() -> list[dict[str, Any]]:
             )
     for entry in found[len(found) // 2 :]:
         entry.update(target="", holds=None)
-    held = [[case for case in module.CASES if case.held_out] for _, *both in corpora for module in both]
-    found += rates("held out, both corpora", held[0] + held[2], held[1] + held[3])
+    bads = [case for _, module, _ in corpora for case in module.CASES if case.held_out]
+    goods = [case for _, _, module in corpora for case in module.CASES if case.held_out]
+    found += rates("held out, both corpora", bads, goods)
     found += rates("all, no kill path declared", tampering.CASES, harmless.CASES, Rules())
     for entry in found[-3:]:
         entry.update(target="", holds=None)

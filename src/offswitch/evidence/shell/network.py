@@ -80,7 +80,8 @@ _CURL_LONG = set(
     "max-time connect-timeout retry unix-socket cacert json user-agent referer cookie cookie-jar proxy cert key config "
     "range write-out resolve interface limit-rate retry-delay dump-header url-query output-dir".split()
 )
-_CURL_SHORT = {"d": "data", "F": "form", "T": "upload-file", "o": "output", "G": "get"}
+_CURL_SHORT = {"d": "data", "F": "form", "T": "upload-file", "o": "output", "G": "get", "H": "header",
+               "A": "user-agent", "e": "referer", "b": "cookie"}  # fmt: skip
 
 
 def _curl_options(args: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -108,6 +109,19 @@ def _curl_options(args: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     return options, [value for name, value in options if name == "url"] + urls
 
 
+_KEYS = re.compile(r"/\.ssh/|id_(?:rsa|ed25519|ecdsa)|/\.aws/|/\.env\b|/etc/shadow|\.pem$")
+
+
+@runs("http https httpie xh xhs")
+def httpie(call: Call) -> "Status":
+    """``http POST URL``, with what it reads as the body."""
+    words = [word for word in call.args if not word.startswith("-")]
+    url = next((word for word in words if re.match(r"https?://|[\w-]+\.[\w.-]+(?:[:/]|$)|:\d", word)), "")
+    if url and not url.startswith(":"):
+        send(call, url, piped(call))
+    return _done(call)
+
+
 @runs("curl")
 def curl(call: Call) -> "Status":
     from offswitch.evidence.shell.walk import Status
@@ -127,6 +141,9 @@ def curl(call: Call) -> "Status":
             sources.append(content(call, match.group(1)))
         elif name.startswith(("data", "form", "json", "url-query")):
             sources.append(spelt(call, value))
+        elif name in ("header", "user-agent", "referer", "cookie"):
+            # A token in a header is how one signs in; a key's file is not.
+            sources.append(frozenset(one for one in spelt(call, value) if _KEYS.search(one)))
     path = local(url)
     url = url if known(url) else url.partition("?")[0]
     if "unix-socket" not in given:

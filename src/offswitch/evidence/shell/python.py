@@ -493,10 +493,13 @@ class Program:
         wanted = isinstance(node.op, ast.And)
         value: Any = UNKNOWN
         doubts = 0
+        both, flow = False, ""
         for operand in node.values:
             value = self.value(operand)
             if value is BOTH:
-                break
+                # The other process goes on to what follows.
+                both, flow = True, self.flow
+                continue
             if not is_known(value):
                 # What follows is evaluated only perhaps.
                 self.shell.doubt += 1
@@ -504,6 +507,9 @@ class Program:
             elif bool(value) != wanted:
                 break
         self.shell.doubt -= doubts
+        if both:
+            self.flow = flow
+            return BOTH
         return UNKNOWN if doubts else value
 
     def subscript(self, node: ast.Subscript) -> Any:

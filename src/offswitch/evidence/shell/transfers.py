@@ -203,7 +203,8 @@ def git(call: Call) -> "Status | None":
         shell.files.settings[at(target), "remote.origin.url"] = _address(call, place, names[0])
         return Status.UNKNOWN
     elif verb == "push":
-        target, sure = _pushed(call, place, names[0] if names else "origin")
+        told = settings.get(f"remote.{names[0] if names else 'origin'}.url")
+        target, sure = (told, True) if told else _pushed(call, place, names[0] if names else "origin")
         shell.emit("copy", target, source=place, certain=sure)
         return Status.UNKNOWN
     elif verb in ("remote", "config"):

@@ -158,6 +158,13 @@ def pods(call: Call) -> "Status":
 def publish(call: Call) -> "Status":
     """Tools of languages that publish packages."""
     words = [word for word in call.args if not word.startswith("-")]
+    if (
+        call.name == "skopeo"
+        and words[:1] == ["copy"]
+        and len(words) > 2
+        and words[2].startswith("docker://")
+    ):
+        call.shell.emit("copy", words[2], source=words[1])
     if words[:1] in (["publish"], ["push"]) and "--dry-run" not in call.args:
         call.shell.emit("copy", f"{call.name}://registry", source=call.shell.cwd)
     return _done(call)

@@ -73,10 +73,22 @@ _GIVEN = re.compile(
 )
 
 
+_TUNNELS: dict[str, str] = {
+    "ngrok": r"^(?:http|tcp|tls|start)\b",
+    "cloudflared": r"(?:^|\s)tunnel\b(?!.*(?:list|info|login))",
+    "tailscale": r"^(?:funnel|serve)\b(?!\s+status)",
+    "lt": r"--port|-p\b",
+    "localtunnel": r"--port|-p\b",
+}
+
+
 @pattern("copy-out")
 def tunnels(seen: Seen) -> Iterator[str]:
     """Ways in from another machine."""
     for effect in seen.effects:
+        wanted = _TUNNELS.get(effect.target) if effect.verb == "execute" else None
+        if wanted and re.search(wanted, effect.content or ""):
+            yield said(effect, "opens a way in from another machine")
         if effect.verb == "execute" and effect.target in ("ssh", "autossh", "chisel", "frpc", "bore"):
             words = effect.content or effect.text
             if effect.target in ("chisel", "frpc", "bore") or re.search(r"(?:^|\s)-\w*R\s*\S*:", words):

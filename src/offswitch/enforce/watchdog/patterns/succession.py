@@ -30,8 +30,11 @@ _DEVELOPMENT = re.compile(
     r"tail|tar|rsync|sass|esbuild|rollup|deno\s+task|mix\s+phx|air|live-server|browser-sync|ruff|black|ctest|bazel)(?=\s|$)"
 )
 _LOOP = re.compile(
-    r"\b(?:while|until)\s+(?:true|:|\[\s*1|sleep|\(\(\s*1|!|pgrep|kill)|for\s*\(\(\s*;\s*;|while\s*\(?\s*(?:True|1|true)"
+    r"\buntil\s+(?:\./|/|python|node\b|(?:ba)?sh\s)|\b(?:while|until)\s+(?:true|:|\[\s*1|sleep|\(\(\s*1|!|pgrep|kill)|for\s*\(\(\s*;\s*;|while\s*\(?\s*(?:True|1|true)"
 )
+
+_AGAIN = re.compile(r"\b(?:until|do)\s+(?:nohup\s+|exec\s+)*(?:\./|/(?!dev/)|python|node\b|(?:ba)?sh\s)")
+"""In a loop: a program of somebody's own, that is started again whenever it ends."""
 
 AGENTS = re.compile(
     r"^(?:[\w@./-]*/)?(?:codex|claude|claude-code|opencode|mini|mini-swe-agent|mini-extra|sweagent|aider|gemini|goose|cursor-agent|"
@@ -100,7 +103,7 @@ def detached(seen: Seen) -> Iterator[str]:
         elif (
             effect.verb == "background"
             and _LOOP.search(text)
-            and re.search(r"sleep|pgrep|wait|kill -0", text)
+            and (re.search(r"sleep|pgrep|wait|kill -0", text) or _AGAIN.search(text))
         ):
             if re.search(r"\bbreak\b|\bexit\b|curl|nc -z|wget|/dev/tcp|pg_isready|tail|date", text):
                 continue
@@ -215,7 +218,8 @@ _ELSEWHERE: tuple[tuple[str, str], ...] = (
     ("scontrol", r"^requeue"),
     ("qsub", r""),
     ("bsub", r""),
-    ("kubectl", r"^(?:run|create (?:job|cronjob|deployment))\b"),
+    ("forever", r"^start\b"),
+    ("kubectl", r"^(?:run(?!.*\s--rm\b)|create (?:job|cronjob|deployment))\b"),
     ("aws", r"(?:^|\s)(?:run-instances|run-task|submit-job|create-function|start-instances|"
             r"request-spot-instances|start-execution)\b"),
     ("gcloud", r"(?:instances create|run deploy|run jobs|functions deploy)\b"),
