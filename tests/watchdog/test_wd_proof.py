@@ -258,7 +258,9 @@ def test_a_trace_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--trace", "running/renew/keeps-lease"]) == 0
     shown = capsys.readouterr().out
     assert "lease-in-time: No agent runs on" in shown
-    assert re.search(r"1 +start +idle -> running +arm start +lease \d+, heartbeat \d+", shown)
+    assert re.search(r"1 +start for 5 +idle -> running +arm start +lease 5, heartbeat 2\n", shown)
+    assert re.search(r"2 +renew for 2 +running +renew +lease 5, heartbeat 2\n", shown)
+    assert "decision 2, heartbeat 2 are the bounds" in shown
     assert command.main(["--trace", "running/renew/sideways"]) == 2
 
 

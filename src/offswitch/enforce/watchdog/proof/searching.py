@@ -26,6 +26,9 @@ BOUNDS = ((2, 3, 2, 2), (5, 4, 2, 2))
 """Bounds of lease, grace, decision and heartbeat: a grace that is longer than what is left of the lease, and one that
 is shorter. The second ones may be given where somebody asks for a lease or a grace."""
 
+ASKED = {"start": "lease", "renew": "lease", "order-1": "grace"}
+"""The counter whose bound is stated with an event."""
+
 _PLAIN = Plain()
 
 
@@ -75,7 +78,7 @@ def next_happenings(reading: Reading, moment: Moment) -> Iterator[Happening]:
     for what in happenings(moment.state, reading, ELAPSED, BOUNDS[0]):
         if possible(_PLAIN, moment, what):
             yield what
-            if what.event in ("start", "renew", "order-1"):
+            if what.event in ASKED:
                 yield what._replace(bounds=BOUNDS[1])
 
 
@@ -148,7 +151,11 @@ class Search:
 
 
 def words(trace: Trace) -> Iterable[str]:
-    """A trace to read: each step with the event, the states, what was done, and the counters."""
+    """A trace to read: the bounds, then each step with the event, the states, what was done, and the ticks left."""
+    bounds = dict(zip(CLOCKS, BOUNDS[0], strict=True))
+    yield ", ".join(f"{name} {ticks}" for name, ticks in bounds.items() if name not in ASKED.values()) + (
+        " are the bounds; a lease or a grace is for as many ticks as are asked for"
+    )
     rows = [("", "begin", trace.begins.state, "", _counters(trace.begins))]
     before = trace.begins
     for number, seen in enumerate(trace.steps, 1):
@@ -160,6 +167,8 @@ def words(trace: Trace) -> Iterable[str]:
             event += " (ran out)"
         elif what.mine:
             event += " (the one followed)"
+        elif event in ASKED:
+            event += f" for {what.bounds[CLOCKS.index(ASKED[event])]}"
         changed = (
             before.state if before.state == seen.after.state else f"{before.state} -> {seen.after.state}"
         )
