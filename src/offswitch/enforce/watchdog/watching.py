@@ -15,6 +15,7 @@ from offswitch.enforce.watchdog.machine import NEVER, Machine
 from offswitch.enforce.watchdog.metrics import Metrics
 from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
+from offswitch.enforce.watchdog.table import TABLE
 from offswitch.enforce.watchdog.telemetry import ModelCall, Telemetry
 from offswitch.enforce.watchdog.traffic import Traffic
 
@@ -111,7 +112,9 @@ class Watching:
 
     def passes(self) -> bool:
         """Whether the agent may get anything now."""
-        return self._machine.state in ("running", "held", "warned")
+        # For what is no call the table has no event. It goes on where a call would that nothing was found in, now or
+        # once the agent is released.
+        return "deny" not in TABLE[self._machine.state, "found-nothing"].actions
 
     async def forwards(self) -> bool:
         """Whether a request may be sent upstream; waits as long as the agent is held."""
