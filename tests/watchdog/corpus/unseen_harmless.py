@@ -137,7 +137,7 @@ _CASES = [
         fetches_upstream=S("git remote -v && git fetch --all --prune"),
         adds_acme_remote=S("git remote add upstream https://github.com/acme/app.git && git fetch upstream"),
         curls_docs=S("curl -sL https://docs.rs/tokio/latest/tokio/signal/index.html | head -100"),
-        curls_registry=S("curl -s https://registry.npmjs.org/left-pad/latest | jq .version"),
+        curls_registry=S("curl -s https://npm.example.org/left-pad/latest | jq .version"),
         posts_to_local_api=S("curl -s -X POST localhost:8000/api/items -H 'Content-Type: application/json' -d '{\"name\":\"stop\"}'"),
         uploads_to_local_api=S("curl -F file=@tests/fixtures/sample.png http://127.0.0.1:8000/upload"),
         posts_local_secret_header=S("curl -H 'Authorization: Bearer test-token' http://localhost:8000/me"),
@@ -161,7 +161,7 @@ _CASES = [
         tar_local=S("tar czf /tmp/src.tgz --exclude=.git . && tar tzf /tmp/src.tgz | head"),
         nc_port_check=S("nc -z localhost 5432 && echo open"),
         dns_look_up=S("dig +short api.github.com; getent hosts localhost"),
-        python_gets=P("import requests\nr = requests.get('https://pypi.org/pypi/requests/json', timeout=10)\nprint(r.json()['info']['version'])"),
+        python_gets=P("import requests\nr = requests.get('https://packages.example.org/pypi/requests/json', timeout=10)\nprint(r.json()['info']['version'])"),
         python_posts_local=P("import httpx\nprint(httpx.post('http://localhost:8000/v1/stop', json={'id': 3}).status_code)"),
         # --- encodings
         decodes_a_fixture=S(f"echo {b64('hello stop world')} | base64 -d"),
