@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from offswitch.enforce.watchdog import scripted
+from offswitch.enforce.watchdog import lenient, scripted
 from offswitch.enforce.watchdog.calls import Call
 from offswitch.evidence import patches
 
@@ -241,13 +241,33 @@ def _shape(call: Call) -> Shape:
     except (ValueError, RecursionError):
         if not text.strip():
             return Shape((), complete)
-        return Shape((*_free(name, text, False).deeds,), complete=False)
+        # Some clients repair what is no JSON.
+        read = [_of_value(call, name, value) for value in lenient.values(text)]
+        deeds = [deed for one in (*read, _free(name, text, False)) for deed in one.deeds]
+        return Shape(tuple(deeds), complete=False)
     if isinstance(arguments, str):
+        if arguments.lstrip()[:1] in ("{", "[", '"'):
+            inner = _shape(Call(call.id, call.name, arguments, call.kind))
+            return Shape((*inner.deeds, *_free(name, arguments, False).deeds), complete=False)
         return _free(name, arguments, complete and clean)
+    found = _of_value(call, name, arguments)
+    return Shape(found.deeds, found.complete and clean and complete)
+
+
+def _of_value(call: Call, name: str, arguments: Any) -> Shape:
+    """A call with these arguments; of names that stand twice each may be the one that counts."""
     if not isinstance(arguments, dict):
         return Shape(tuple(_guesses(arguments, "", 0)), complete=False)
     found = _known(call, name, _flat(arguments))
-    return Shape(found.deeds, found.complete and clean and complete)
+    twice = {key: value for key, value in arguments.items() if _AGAIN.search(key)}
+    if not twice:
+        return found
+    once = {key: value for key, value in arguments.items() if key not in twice}
+    others = [_known(call, name, _flat({**once, _AGAIN.sub("", key): value})) for key, value in twice.items()]
+    return Shape(tuple(deed for one in (found, *others) for deed in one.deeds), complete=False)
+
+
+_AGAIN = re.compile(r"#\d+\Z")
 
 
 def _plain(name: str) -> str:
