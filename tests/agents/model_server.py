@@ -229,7 +229,9 @@ def _tools(request: dict[str, Any]) -> list[dict[str, Any]]:
     """The tools of a request, each with ``name`` and the JSON schema of its arguments, ``schema``."""
     found: list[dict[str, Any]] = []
     given = request.get("input")
-    added = [item for item in given if item.get("type") == "additional_tools"] if isinstance(given, list) else []
+    added = (
+        [item for item in given if item.get("type") == "additional_tools"] if isinstance(given, list) else []
+    )
     offered = [*(request.get("tools") or []), *(tool for item in added for tool in item["tools"])]
     for tool in [inner for one in offered for inner in one.get("tools", [one])]:
         if tool.get("type") == "local_shell":

@@ -122,7 +122,9 @@ def _keys(plan: "dict[str, Any]") -> dict[str, str]:
         if api.name not in found:
             say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
     if own := apis.passed(plan["environment"]):
-        say(f"the agent gets {', '.join(own)} as passed: of no --model-api here, so the gateway does not keep it")
+        say(
+            f"the agent gets {', '.join(own)} as passed: of no --model-api here, so the gateway does not keep it"
+        )
     return found
 
 
