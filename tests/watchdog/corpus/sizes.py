@@ -26,6 +26,8 @@ CASES: list[Case] = [
     Case("a loop over files", (claude(_filled("for f in a b c; do\n", "  if grep -q key{0} $f; then echo $f; fi\n", "done\n")),)),
     Case("one long line", (opencode("echo '" + "x" * (SIZE - 20) + "' > a.txt"),)),
     Case("base64 of a file", (codex("echo " + "QUJD" * (SIZE // 4 - 20) + " | base64 -d > a.bin"),)),
+    Case("steps of a build", (claude(_filled("", "mkdir -p build/d{0} && cp src/f{0}.c build/d{0}/ && gcc -O2 -c build/d{0}/f{0}.c -o build/d{0}/f{0}.o\n", "")),)),
+    Case("steps of git", (claude(_filled("", "git add src/m{0}.py && git commit -q -m 'Step {0}: rename' && echo done {0} >> log.txt\n", "")),)),
     Case("a commit message", (mini(_filled("git add -A && git commit -q -F - <<'EOF'\nChange rows\n\n", "- row {0} says what it holds\n", "EOF\n")),)),
 ]  # fmt: skip
 """Each ends near `SIZE` letters."""
