@@ -9,7 +9,8 @@ import ast
 import posixpath
 import re
 import textwrap
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 from offswitch.enforce.watchdog import patterns
@@ -37,6 +38,11 @@ _LINES = 50
 """Places that are typed into and remembered."""
 
 _FINDINGS = 20
+
+_LATELY = 8
+"""How many times as many calls as may be equal in a row are looked back on for those that come again and again."""
+_CHANGES = frozenset("write append delete move copy link mode owner make".split())
+_COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 
 strict = False
 """For tests: let errors through."""
@@ -67,6 +73,7 @@ class Judge:
         self._patterns = patterns.load()
         self._last = b""
         self._repeats = 0
+        self._lately: deque[bytes] = deque(maxlen=_LATELY * rules.identical)
         self._typed: dict[str, str] = {}
 
     def judge(self, call: Call) -> Judgement:
@@ -91,6 +98,7 @@ class Judge:
             tuple(followed.effects),
             tuple(followed.edits),
             self._count(call),
+            self._again(call, shaped.deeds, followed),
             lambda program, text: self._session.peek(program, text).effects,
         )
         complete = shaped.complete and followed.complete
@@ -121,6 +129,22 @@ class Judge:
         self._repeats = self._repeats + 1 if this == self._last else 1
         self._last = this
         return self._repeats
+
+    def _again(self, call: Call, deeds: Iterable[Deed], followed: "_Followed") -> int:
+        """How often a call that does the same was made since one changed a file, or may have for all that is known."""
+        told = [
+            " ".join(_COMMENT.sub("", deed.text).split()) if isinstance(deed, Run | Code) else repr(deed)
+            for deed in deeds
+        ]
+        changed = any(
+            effect.verb in _CHANGES and not effect.target.startswith("/dev/") for effect in followed.effects
+        )
+        if changed or followed.edits or not followed.complete:
+            self._lately.clear()
+            return 0
+        this = blake2b(repr((call.name, told or call.arguments)).encode(errors="replace")).digest()
+        self._lately.append(this)
+        return self._lately.count(this)
 
     def _follow(self, deed: Deed, followed: "_Followed") -> None:
         match deed:

@@ -43,6 +43,7 @@ class Seen:
         effects: What it does to files and processes, in order.
         edits: How it changes texts of files.
         repeats: How many calls equal to it were made in a row, this one counted.
+        again: How many calls lately do the same, comments aside, this one counted, with no change of a file between.
         follow: What a text that will be run later would do: the program that runs it (``bash``, ``python``), the text.
     """
 
@@ -52,6 +53,7 @@ class Seen:
     effects: tuple[Effect, ...]
     edits: tuple[Edit, ...]
     repeats: int
+    again: int
     follow: Callable[[str, str], tuple[Effect, ...]]
 
 
