@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from offswitch.enforce.places import Places, Unusable, make, remove
 from offswitch.enforce.watchdog import recorded
+from offswitch.enforce.watchdog.appending import Appended
 from offswitch.enforce.watchdog.calls import Asked
 from offswitch.enforce.watchdog.recorded import LARGEST_TEXT, What, changed, form
 from offswitch.enforce.watchdog.told import Reader, Told, first_line, text_of
@@ -132,7 +133,6 @@ class Record:
         self._kept: set[str] = set()
         self._size = 0
         self._lines: OrderedDict[int, _Line] = OrderedDict()
-        self._torn = False
         try:
             before = recorded.read(folder)
             self._count = max((line.number for line in before.lines), default=0)
@@ -144,10 +144,7 @@ class Record:
                     if entry.name.endswith(".json"):
                         self._kept.add(entry.name.removesuffix(".json"))
                         self._size += entry.stat(follow_symlinks=False).st_size
-            self._calls = _open(folder + "/calls.jsonl", os.O_APPEND | os.O_RDWR)
-            end = os.fstat(self._calls).st_size
-            self._torn = end > 0 and os.pread(self._calls, 1, end - 1) != b"\n"
-            self._written = end
+            self._calls = Appended(folder + "/calls.jsonl")
         except OSError as error:
             raise RecordLost(_why(error)) from None
 
@@ -179,9 +176,7 @@ class Record:
 
     def close(self) -> None:
         """Let go of the files."""
-        if self._calls >= 0:
-            os.close(self._calls)
-            self._calls = -1
+        self._calls.close()
 
     def _add(self, asked: Asked, call: str, at: int, program: str | None, endpoint: str) -> list[Change]:
         told = self.reader.read(asked)
@@ -283,19 +278,9 @@ class Record:
         self._size += len(data)
 
     def _append(self, line: bytes) -> None:
-        if self._written + len(line) > LARGEST_CALLS:
+        if self._calls.size + len(line) > LARGEST_CALLS:
             raise RecordLost(f"the record of calls is full: {LARGEST_CALLS >> 20} MiB")
-        # What a full disk left of the line before is a line of its own, which readers skip.
-        data = b"\n" + line if self._torn else line
-        try:
-            written = os.write(self._calls, data)
-        except OSError:
-            self._torn = True
-            raise
-        self._written += written
-        self._torn = written < len(data)
-        if self._torn:
-            raise OSError(28, "No space left on device")
+        self._calls.add(line)
 
     def _says(self, value: object) -> str:
         return "" if self._key is not None else first_line(text_of(value))

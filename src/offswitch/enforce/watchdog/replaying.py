@@ -49,6 +49,9 @@ _ANYWAY = ("address", "malformed", "size", "fault")
 """Why an exchange is refused, in a word, where no policy changes it."""
 
 
+_BEGINS = '{"at": '
+
+
 def replay(path: str, rules: Rules) -> Iterator[Replayed]:
     """Run a policy over recorded traffic; nothing is asked, run or stopped.
 
@@ -62,7 +65,14 @@ def replay(path: str, rules: Rules) -> Iterator[Replayed]:
     replaying = _Replaying(rules)
     for number, line in enumerate(_lines(path), 1):
         try:
-            yield replaying.one(json.loads(line))
+            told = json.loads(line)
+        except ValueError:
+            # A full disk leaves the beginning of a line, and the next is put on a line of its own.
+            if _BEGINS.startswith(line.rstrip("\n")[: len(_BEGINS)]):
+                continue
+            raise TrafficError(f"{path}:{number}: this is no line of a traffic record") from None
+        try:
+            yield replaying.one(told)
         except KeyError as error:
             hint = "; it was made with private texts" if error.args[0] == "arguments" else ""
             raise TrafficError(f"{path}:{number}: {error.args[0]} is missing{hint}") from None

@@ -3,8 +3,10 @@
 import json
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
+from offswitch.enforce.watchdog.appending import Appended
 from offswitch.enforce.watchdog.calls import Call, Judgement
 from offswitch.enforce.watchdog.gateway import Exchange
 
@@ -33,12 +35,24 @@ class Traffic:
         self._path = f"{folder}/{NAME}"
         self._private = private
         self._second, self._refused, self._left_out = 0, 0, 0
-        self._open()
+        self._file = Appended(self._path)
 
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o600)
-        self._size = os.fstat(self._file).st_size
+    def _put_aside(self) -> None:
+        """Begin a new record. The old one is let go of once the new one is there: what fails can be tried again."""
+        new = self._path + ".new"
+        with suppress(FileNotFoundError):
+            os.unlink(new)
+        file = Appended(new)
+        try:
+            # It has no name where the last try came only so far.
+            with suppress(FileNotFoundError):
+                os.replace(self._path, self._path.replace(".jsonl", ".1.jsonl"))
+            os.replace(new, self._path)
+        except OSError:
+            file.close()
+            raise
+        self._file.close()
+        self._file = file
 
     def add(self, exchange: Exchange, took: float) -> None:
         """Write an exchange down.
@@ -73,14 +87,13 @@ class Traffic:
             "calls": [self._call(*one) for one in exchange.calls],
         }
         if self._left_out:
-            line["left_out"], self._left_out = self._left_out, 0
+            line["left_out"] = self._left_out
         data = json.dumps(line).encode() + b"\n"
-        if self._size + len(data) > LARGEST:
-            os.close(self._file)
-            os.replace(self._path, self._path.replace(".jsonl", ".1.jsonl"))
-            self._open()
+        if self._file.size + len(data) > LARGEST:
+            self._put_aside()
         # One write: what a kill cuts is the last line, and a reader passes that over.
-        self._size += os.write(self._file, data)
+        self._file.add(data)
+        self._left_out = 0
 
     def _has_room(self) -> bool:
         """Whether one more that went nowhere is kept in this second."""

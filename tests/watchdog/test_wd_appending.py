@@ -1,0 +1,141 @@
+"""Lines at the end of a record: each whole or told apart, and none into a file that nobody can find."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gates import ASK, WHOLE, answer, gate, rules
+from wd_asking import NOW, asked
+
+from offswitch.enforce.watchdog import appending, traffic
+from offswitch.enforce.watchdog.appending import Appended
+from offswitch.enforce.watchdog.gateway import Exchange
+from offswitch.enforce.watchdog.instructions import Record, RecordLost
+from offswitch.enforce.watchdog.replaying import replay
+from offswitch.enforce.watchdog.traffic import Traffic
+
+
+def exchange(number: int) -> Exchange:
+    one = Exchange(number, "openai", "POST /chat/completions", "openai-chat", forwarded=True)
+    one.began = time.monotonic()
+    return one
+
+
+def numbers(path: Path) -> list[int]:
+    return [json.loads(line)["number"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("fails", ["os.open", "the first os.replace", "the second os.replace"])
+def test_a_rotation_that_fails_loses_no_file_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    record = Traffic(str(tmp_path))
+    record.add(exchange(1), 0.1)
+    monkeypatch.setattr(traffic, "LARGEST", (tmp_path / "traffic.jsonl").stat().st_size + 10)
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as broken:
+        left = {"os.open": 0, "the first os.replace": 0, "the second os.replace": 1}[fails]
+        name = fails.rpartition(".")[2]
+        real = getattr(os, name)
+
+        def does_not(*arguments: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(24, "Too many open files")
+            return real(*arguments, **more)
+
+        broken.setattr(os, name, does_not)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Too many"):
+                record.add(exchange(2), 0.1)
+    # No number of a file that was closed is written to: it may be somebody else's by then.
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    record.add(exchange(3), 0.1)
+    assert os.fstat(other).st_size == 0
+    os.close(other)
+    assert numbers(tmp_path / "traffic.1.jsonl") == [1]
+    assert numbers(tmp_path / "traffic.jsonl") == [3]
+
+
+def test_what_a_full_disk_left_of_a_line_joins_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Traffic(str(tmp_path))
+    record.add(exchange(1), 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, data, write=os.write: write(file, data[:40]))
+        with pytest.raises(OSError, match="No space"):
+            record.add(exchange(2), 0.1)
+    record.add(exchange(3), 0.1)
+    path = tmp_path / "traffic.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"at": 17')
+    # Also what a writer that was killed left.
+    Traffic(str(tmp_path)).add(exchange(4), 0.1)
+    assert len(path.read_text().splitlines()) == 5
+    assert [one.number for one in replay(str(path), rules())] == [1, 3, 4]
+
+
+def test_of_what_went_nowhere_none_is_forgotten_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Traffic(str(tmp_path))
+    monkeypatch.setattr(traffic, "_REFUSED", 0)
+    record.add(Exchange(1, "openai", "GET /x", refused="endpoint"), 0.1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda *_: 0)
+        with pytest.raises(OSError, match="No space"):
+            record.add(exchange(2), 0.1)
+    record.add(exchange(3), 0.1)
+    assert json.loads((tmp_path / "traffic.jsonl").read_text().splitlines()[-1])["left_out"] == 1
+
+
+@pytest.mark.parametrize("name", ["traffic.jsonl", "calls.jsonl"])
+async def test_a_record_that_is_removed_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(appending, "LOOKS", 0.0)
+    async with gate(answer(WHOLE), folder=str(tmp_path)) as ground:
+        await ground.post(ASK)
+        assert not ground.trips
+        os.unlink(tmp_path / name)
+        await ground.post(ASK)
+        assert [pattern for _, pattern in ground.trips] == ["record"]
+
+
+def test_a_removed_record_stays_lost_and_is_looked_for_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record(str(tmp_path))
+    looks: list[int] = []
+    real = os.fstat
+
+    def looked(file: int) -> os.stat_result:
+        looks.append(file)
+        return real(file)
+
+    monkeypatch.setattr(os, "fstat", looked)
+    for turn in range(50):
+        record.add(asked(), call_id=str(turn), at_ms=NOW, program=None)
+    assert len(looks) < 10
+    os.unlink(tmp_path / "calls.jsonl")
+    monkeypatch.setattr(appending, "LOOKS", 0.0)
+    for turn in range(2):
+        with pytest.raises(RecordLost, match="it was removed"):
+            record.add(asked(), call_id=str(turn), at_ms=NOW, program=None)
+
+
+def test_what_was_let_go_of_is_written_to_no_more(tmp_path: Path) -> None:
+    file = Appended(str(tmp_path / "a"))
+    file.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    with pytest.raises(OSError, match="Bad file"):
+        file.add(b"x\n")
+    file.close()
+    assert os.fstat(other).st_size == 0
+    os.close(other)
