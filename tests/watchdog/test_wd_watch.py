@@ -276,11 +276,11 @@ def test_a_policy_is_tried_on_what_was_recorded(model: str, tmp_path: Path) -> N
         file.write('{"at": 1, "num')
     assert _watch("--replay", record).returncode == 0, "what a kill cut is passed over"
     with open(record, "a") as file:
-        file.write("\n")
+        file.write("\nno line of ours\n")
     done = _watch("--replay", record)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"{record}:3" in done.stderr
+    assert f"{record}:4" in done.stderr
 
 
 @pytest.mark.parametrize(
