@@ -24,7 +24,7 @@ from offswitch.enforce.watchdog import recorded
 from offswitch.enforce.watchdog.appending import Appended
 from offswitch.enforce.watchdog.calls import Asked
 from offswitch.enforce.watchdog.recorded import LARGEST_TEXT, What, changed, form
-from offswitch.enforce.watchdog.told import Reader, Told, first_line, text_of
+from offswitch.enforce.watchdog.told import Reader, Told, first_line, line_of
 
 LARGEST_TEXTS = 512 << 20
 """Bytes of all texts of a run."""
@@ -283,13 +283,14 @@ class Record:
         self._calls.add(line)
 
     def _says(self, value: object) -> str:
-        return "" if self._key is not None else first_line(text_of(value))
+        return "" if self._key is not None else line_of(value)
 
     def _differ(self, before: Sequence[str], now: Sequence[str]) -> str:
         if self._key is not None:
             return ""
-        signs = [f"+{name}" for name in now if name not in before]
-        signs += [f"-{name}" for name in before if name not in now]
+        was, became = frozenset(before), frozenset(now)
+        signs = [f"+{name}" for name in now if name not in was]
+        signs += [f"-{name}" for name in before if name not in became]
         if not before:
             return first_line(f"{len(now)} tools: {', '.join(now[:12])}")
         return first_line(" ".join(signs[:20]) or "the same tools, described otherwise")

@@ -18,12 +18,13 @@ from typing import Literal
 
 from offswitch.enforce.watchdog.calls import Asked
 from offswitch.enforce.watchdog.recorded import Account, form
-from offswitch.enforce.watchdog.told import Reader, first_line, text_of
+from offswitch.enforce.watchdog.told import Reader, first_line, line_of, text_of
 
 SCHEMA = "offswitch-pins-1"
 LARGEST = 16 << 20
 """Bytes of the largest pin file."""
 
+_MOST = 200
 _CACHED = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 PINNED = ("system", "tool", "injected")
@@ -117,7 +118,7 @@ class Pins:
         """What a request tells the model that is not pinned; empty if all is.
 
         What stands in tools' results is not looked at: it is not the program's. Less than what is pinned is no
-        finding, and neither is another order.
+        finding, and neither is another order. After 200 that are not pinned no more are looked for.
         """
         told = self._reader.read(asked)
         looked: list[tuple[Pinned, object, str]] = [("system", one, "") for one in told.system]
@@ -125,9 +126,11 @@ class Pins:
         looked += [("injected", one.value, "") for one in told.injected if one.source != "tool"]
         found: dict[tuple[str, str], Unpinned] = {}
         for what, value, name in looked:
+            if len(found) >= _MOST:
+                break
             digest = self._digest(value)
             if (what, digest) not in self._digests:
-                found[what, digest] = Unpinned(what, digest, first_line(name or text_of(value)))
+                found[what, digest] = Unpinned(what, digest, first_line(name) if name else line_of(value))
         return list(found.values())
 
     def _digest(self, value: object) -> str:

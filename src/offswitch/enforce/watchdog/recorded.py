@@ -16,6 +16,7 @@ What = Literal["system", "tools", "injected"]
 LARGEST_TEXT = 64 << 20
 """Bytes of the largest text that is kept; the gateway takes no request that is larger."""
 
+_MOST_PIECES = 50_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -167,18 +168,34 @@ def form(value: object) -> bytes:
 
     For the few values that have none, whose numbers or letters no double and no UTF-8 can hold, JSON in ASCII: with
     half of a surrogate pair as its escape, and numbers as they are. No canonical form of another value is the same.
+    So is one of more than 50,000 pieces, which no agent program sends: it would be written for seconds.
 
     Raises:
         ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
     try:
+        if _is_large(value):
+            raise canonical.NotCanonical("it has too many pieces")
         return canonical.encode_any(value)
     except canonical.NotCanonical:
         try:
             return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
         except TypeError as error:
             raise ValueError(str(error)) from None
+
+
+def _is_large(value: object) -> bool:
+    """Whether it has more pieces than are written one by one."""
+    count, found = 0, [value]
+    while found:
+        one = found.pop()
+        pieces = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        count += len(pieces)
+        if count > _MOST_PIECES:
+            return True
+        found.extend(pieces)
+    return False
 
 
 def changed(before: Sequence[str], now: Sequence[str]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from offswitch.enforce.watchdog.calls import Asked
@@ -45,6 +46,14 @@ _ANSWERS = frozenset(
 )
 _MARK = re.compile(r"</?[^<>]{1,300}>")
 _MOST = 200
+_TAKEN = 20_000
+"""Messages and parts of them that are taken apart: an agent's longest conversations have thousands. What comes
+after is told as one, as whoever is held up by a request holds up all."""
+_SHOWN = 10_000
+"""Letters of a text in which its first line is looked for."""
+_LOOKED = 2000
+"""Things of a value that are looked at for its first line."""
+_TOO_DEEP = "(nested too deeply to be shown)"
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ class Reader:
         self._user = _elements([*MARKERS, *markers])
         self._result = _elements(_IN_RESULTS)
         self._last: tuple[Asked, Told] | None = None
+        self._left = 0
 
     def read(self, asked: Asked) -> Told:
         """What a request tells the model; never raises, whatever its JSON."""
@@ -100,8 +110,9 @@ class Reader:
             return self._last[1]
         injected: list[Injected] = []
         opening = ""
-        for message in asked.messages:
-            for one in self._of_message(message):
+        self._left = _TAKEN
+        for message in self._taken(asked.messages):
+            for one in [message] if isinstance(message, Injected) else self._of_message(message):
                 if isinstance(one, Injected):
                     injected.append(one)
                 elif not opening:
@@ -110,12 +121,15 @@ class Reader:
             # Thousands of files a call would be a way to fill a disk.
             beyond = [one.value for one in injected[_MOST:]]
             injected[_MOST:] = [Injected(beyond, "other")]
-        system = [_bare(one) for one in asked.instructions]
+        system = [*map(_bare, asked.instructions[:_TAKEN]), *asked.instructions[_TAKEN:]]
         if len(system) > _MOST:
             system[_MOST:] = [system[_MOST:]]
         told = Told(
             tuple(system),
-            [_bare(tool.definition) for tool in asked.tools],
+            [
+                _bare(tool.definition) if place < _TAKEN else tool.definition
+                for place, tool in enumerate(asked.tools)
+            ],
             tuple(tool.name for tool in asked.tools),
             tuple(injected),
             opening,
@@ -123,6 +137,15 @@ class Reader:
         )
         self._last = (asked, told)
         return told
+
+    def _taken(self, things: Sequence[object]) -> Iterator[object]:
+        """One thing after the other, and what is too much to be taken apart as one that is injected."""
+        for place, one in enumerate(things):
+            if self._left <= 0:
+                yield Injected(list(things[place:]), "other")
+                return
+            self._left -= 1
+            yield one
 
     def _of_message(self, message: object) -> Iterator[Injected | str]:
         """What is injected in a message, and the operator's words in it."""
@@ -136,7 +159,7 @@ class Reader:
         role = message.get("role")
         if kind == "message" and role == "user":
             content = message.get("content")
-            for part in content if isinstance(content, list) else [content]:
+            for part in self._taken(content) if isinstance(content, list) else [content]:
                 yield from self._of_part(part)
         elif role in ("tool", "function"):
             yield from self._of_result(message.get("content"))
@@ -148,6 +171,9 @@ class Reader:
 
     def _of_part(self, part: object) -> Iterator[Injected | str]:
         """What is injected in a part of a user message, or in an item that is no message."""
+        if isinstance(part, Injected):
+            yield part
+            return
         if isinstance(part, str):
             yield from self._of_text(part)
             return
@@ -171,17 +197,28 @@ class Reader:
         plain = False
         for start, end in _regions(text, self._user, to_the_end=True):
             plain = plain or bool(text[rest:start].strip())
+            self._left -= 1
+            if self._left < 0:
+                yield Injected(text[start:], "program")
+                return
             yield Injected(text[start:end], "program")
             rest = end
         if plain or text[rest:].strip():
             yield text
 
     def _of_result(self, content: object) -> Iterator[Injected]:
-        for part in content if isinstance(content, list) else [content]:
+        for part in self._taken(content) if isinstance(content, list) else [content]:
+            if isinstance(part, Injected):
+                yield part
+                continue
             text = part.get("text") if isinstance(part, dict) else part
             # A program that only reads files shows them here: what does not end was cut, and is no message.
             if isinstance(text, str) and "<system-reminder" in text:
                 for start, end in _regions(text, self._result, to_the_end=False):
+                    self._left -= 1
+                    if self._left < 0:
+                        yield Injected(text[start:], "tool")
+                        break
                     yield Injected(text[start:end], "tool")
 
 
@@ -190,7 +227,38 @@ def text_of(value: object) -> str:
     try:
         return _text_of(value)
     except (RecursionError, ValueError):
-        return "(nested too deeply to be shown)"
+        return _TOO_DEEP
+
+
+def line_of(value: object) -> str:
+    """The first line of what an instruction or message says, as `first_line` of its `text_of`.
+
+    Only as much of it is looked at as a line can need: a request may hold millions of things.
+    """
+    try:
+        return first_line(_text_of(_shortened(value, [_LOOKED])))
+    except (RecursionError, ValueError):
+        return _TOO_DEEP
+
+
+def _shortened(value: object, left: list[int]) -> object:
+    """A value of which only so many things are kept, and of each text its beginning."""
+    left[0] -= 1
+    if isinstance(value, str):
+        return value[:_SHOWN]
+    if isinstance(value, list):
+        return [_shortened(one, left) for one in islice(value, max(0, left[0])) if left[0] > 0]
+    if isinstance(value, dict):
+        # Where its words are is known, wherever they stand in it.
+        for field in ("text", "content"):
+            if isinstance(value.get(field), str | list):
+                return {field: _shortened(value[field], left)}
+        return {
+            key[:_SHOWN]: _shortened(one, left)
+            for key, one in islice(value.items(), max(0, left[0]))
+            if left[0] > 0
+        }
+    return value
 
 
 def _text_of(value: object) -> str:
@@ -207,7 +275,7 @@ def _text_of(value: object) -> str:
 
 def first_line(text: str, longest: int = 100) -> str:
     """The first line of a text that says something, a mark alone does not, shortened."""
-    lines = [line.strip() for line in text[:10_000].splitlines() if line.strip()]
+    lines = [line.strip() for line in text[:_SHOWN].splitlines() if line.strip()]
     line = next((line for line in lines if not _MARK.fullmatch(line)), lines[0] if lines else "")
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
@@ -248,7 +316,8 @@ def _bare(value: object) -> object:
     if "role" in bare:
         bare.pop("id", None)
     if isinstance(bare.get("content"), list):
-        bare["content"] = _plain([_bare_part(one) for one in bare["content"]])
+        parts = bare["content"]
+        bare["content"] = _plain([*map(_bare_part, parts[:_TAKEN]), *parts[_TAKEN:]])
     return bare
 
 

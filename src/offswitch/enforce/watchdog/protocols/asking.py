@@ -12,6 +12,9 @@ _READ = strict.Names(
     *("functions", "mcp_servers", "plugins", "web_search_options", "container", "previous_response_id"),
 )
 _TOOL = strict.Names("type", "name", "function", "custom", "environment", "execution", "tools")
+_MOST = 2_000_000
+"""Braces and brackets of a request, those in its texts included: each is work for the gateway, and no model reads so
+many."""
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -21,6 +24,8 @@ def request(body: bytes) -> dict[str, Any]:
     Raises:
         Unreadable: It is not a JSON object.
     """
+    if body.count(b"{") + body.count(b"[") > _MOST:
+        raise Unreadable(f"it has more than {_MOST:,} objects and lists")
     value = strict.parse(body)
     if not isinstance(value, dict):
         raise Unreadable("it is not a JSON object")
