@@ -42,6 +42,8 @@ LARGEST = 64 << 20
 """Bytes of the largest request, and of the largest answer that is not a stream."""
 _HELD = 512 << 20
 """Bytes of all requests at once: the gateway's memory is the host's, and no bound of a sandbox is on it."""
+_AT_ONCE = 256 * 1024
+"""Bytes of a request that are read before anything else is done: what is larger would hold up all other calls."""
 _CONNECT = 20.0
 _SILENT = 900.0
 """Seconds for which an upstream may say nothing; a model may think for minutes."""
@@ -393,7 +395,7 @@ class Gateway:
         self, request: web.BaseRequest, api: Api, path: str, dialect: protocols.Dialect, exchange: Exchange
     ) -> web.StreamResponse:
         body = await self._body(request, exchange)
-        asked = dialect.asked(body)
+        asked = await self._read(dialect, body, exchange)
         exchange.model, exchange.asked = asked.model, asked
         for tool in asked.tools:
             if tool.hosted and not self._rules.lets_execute(tool.name):
@@ -425,6 +427,25 @@ class Gateway:
                 f"{api.name} answered with {kind if _TYPE.fullmatch(kind) else 'something'}, "
                 "not with JSON or a stream of events",
             )
+
+    async def _read(self, dialect: protocols.Dialect, body: bytes, exchange: Exchange) -> Asked:
+        """Read a request; a large one by another thread, which has nothing of what is here but the bytes."""
+        if len(body) <= _AT_ONCE:
+            return dialect.asked(body)
+        reading = asyncio.get_running_loop().run_in_executor(None, dialect.asked, body)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            # A thread cannot be ended: as long as it reads, its bytes count for all requests at once.
+            held, exchange.held = exchange.held, 0
+
+            def read(done: asyncio.Future[Asked]) -> None:
+                self._held -= held
+                if not done.cancelled():
+                    done.exception()
+
+            reading.add_done_callback(read)
+            raise
 
     # Answers
 
