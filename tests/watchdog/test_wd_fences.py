@@ -96,3 +96,34 @@ def test_pieces_make_no_difference(parts: list[str], fences: tuple[tuple[str, st
         one.denied = "-"
     shown = cut("".join(parts), 0, whole)
     assert not any(opening in shown for opening, _ in fences)
+
+
+@pytest.mark.parametrize("piece", ["a` ", "`a`", "`` x", "a", "\n`` "])
+def test_a_long_block_is_not_copied_for_each_piece(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    joins = 0
+    join = Scanner._join
+
+    def counted(scanner: Scanner, more: str) -> None:
+        nonlocal joins
+        joins += 1
+        join(scanner, more)
+
+    monkeypatch.setattr(Scanner, "_join", counted)
+    scanner = Scanner(BASH)
+    scanner.feed("```bash\n")
+    for _ in range(5000):
+        scanner.feed(piece)
+    for last in "\n```":
+        scanner.feed(last)
+    assert joins < 5
+    assert [call.arguments for call in scanner.blocks[0].calls] == ["\n" + piece * 5000 + "\n"]
+
+
+def test_a_closing_that_comes_letter_by_letter_closes() -> None:
+    for fences, text in ((BASH, "```bash\nls `` a``` b\n``` c"), (TAGS, "<run>ls <</run> <run-as x> y")):
+        scanner = Scanner(fences)
+        for letter in text:
+            scanner.feed(letter)
+        scanner.end()
+        assert scanner.blocks == blocks(fences, text)
+        assert len(scanner.blocks[0].calls) == (2 if fences is BASH else 1)

@@ -48,6 +48,7 @@ class Scanner:
         self._at = 0
         self._block: tuple[int, str, str] | None = None
         self._seek = 0
+        self._tail = ""
         self._readings: list[str] = []
         self.blocks: list[Block] = []
         """All blocks so far."""
@@ -69,15 +70,21 @@ class Scanner:
             Unreadable: A block could be read in too many ways.
         """
         self._length += len(piece)
-        # Nothing can close in a piece without the closing's last letter: a long block is not copied for each piece.
-        if self._block is not None and self._block[2][-1] not in piece:
-            self._more.append(piece)
-            return
+        # A long block is not copied for each piece, but where its closing comes, which ends it or is one of few
+        # readings. It may have begun in the pieces before.
+        if self._block is not None:
+            closing = self._block[2]
+            near = self._tail + piece
+            if closing not in near:
+                self._more.append(piece)
+                self._tail = near[max(0, len(near) - len(closing) + 1) :]
+                return
         self._join(piece)
         while True:
             if self._block is None and not self._open():
                 break
             if not self._close():
+                self._tail = self._text[self._seek :]
                 break
         # What belongs to no block any more need not be kept.
         if self._block is None:
