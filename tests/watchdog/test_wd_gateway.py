@@ -187,6 +187,59 @@ async def test_a_request_has_the_type_that_it_was_read_as(kind: str) -> None:
     assert line == b"Content-Type: application/json"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["x-goog-api-key", "api-key", "X-Api_Key", "X_Goog_Api_Key", "Ocp-Apim-Subscription-Key", "X-Auth-Token"],
+)
+async def test_a_credential_of_the_agents_in_another_header_goes_nowhere(name: str) -> None:
+    async with gate(answer(WHOLE), keys={"openai": "sk-real"}) as ground:
+        await ground.post(ASK, headers=f"{name}: stolen\r\nX-Kept: yes\r\n")
+    assert b"stolen" not in ground.seen[0]
+    assert b"x-kept: yes" in ground.seen[0].lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("key=stolen", b""),
+        ("a=b%2Fc&key=stolen&d=%20", b"?a=b%2Fc&d=%20"),
+        ("%6bey=stolen&keys=x", b"?keys=x"),
+        ("api_key=stolen&API-Key=stolen&access_token=stolen", b""),
+        ("a=b;key=stolen&c=key", b"?c=key"),
+    ],
+)
+async def test_a_credential_of_the_agents_in_the_query_goes_nowhere(query: str, kept: bytes) -> None:
+    async with gate(answer(WHOLE), keys={"openai": "sk-real"}) as ground:
+        await ground.post(ASK, f"/openai/chat/completions?{query}")
+    assert ground.seen[0].startswith(b"POST /v1/chat/completions%s HTTP/1.1\r\n" % kept)
+
+
+async def test_where_no_key_is_put_in_the_agents_own_way_to_open_an_api_is_left() -> None:
+    async with gate(answer(WHOLE), keys={"anthropic": "ant-real"}) as ground:
+        await ground.post(ASK, "/openai/chat/completions?key=own", "x-goog-api-key: own\r\n")
+    assert b"?key=own HTTP" in ground.seen[0]
+    assert b"x-goog-api-key: own" in ground.seen[0].lower()
+
+
+ECHO = "X-Echo: Bearer sk-r/al\r\nX-Url: /?k=sk-r%2Fal\r\nX-Kept: yes\r\n"
+
+
+@pytest.mark.parametrize(
+    ("talk", "ask", "path"),
+    [
+        (answer(WHOLE, extra=ECHO), ASK, "chat/completions"),
+        (answer({"error": {"message": "no"}}, status="401 No", extra=ECHO), ASK, "chat/completions"),
+        (answer({"data": []}, extra=ECHO), {}, "responses/input_tokens"),
+    ],
+    ids=["an answer", "an error", "what is relayed"],
+)
+async def test_no_header_of_an_answer_tells_the_operators_key(talk: Any, ask: object, path: str) -> None:
+    async with gate(talk, keys={"openai": "sk-r/al"}) as ground:
+        got = await ground.post(ask, f"/openai/{path}")
+    assert b"X-Kept: yes" in got
+    assert b"sk-r" not in got
+
+
 async def test_without_a_key_none_is_sent() -> None:
     async with gate(answer(WHOLE)) as ground:
         await ground.post(ASK, headers="Authorization: Bearer offswitch-placeholder\r\n")

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import unquote, unquote_plus
 
 import aiohttp
 import yarl
@@ -65,6 +66,14 @@ _NOT_SENT = _HOP | frozenset(
     "host content-length content-encoding accept-encoding expect authorization x-api-key api-key cookie forwarded via "
     "x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip x-original-url x-rewrite-url x-http-method-override "
     "openai-organization openai-project".split()
+)
+# What opens an API elsewhere. Beside the operator's key an agent's own could be the one that counts.
+_OPENING = frozenset(
+    "x-goog-api-key x-auth-token x-access-token api-token x-api-token apikey x-apikey ocp-apim-subscription-key "
+    "subscription-key x-authorization x-amz-security-token".split()
+)
+_OPENING_QUERY = frozenset(
+    "key api-key apikey x-api-key x-goog-api-key access-token token auth-token authorization subscription-key".split()
 )
 _NOT_RETURNED = _HOP | frozenset("content-length content-encoding set-cookie alt-svc".split())
 
@@ -338,7 +347,7 @@ class Gateway:
         await self._forwards(exchange)
         async with self._upstream(request, api, path, body, exchange) as got:
             exchange.status = got.status
-            answer = web.StreamResponse(status=got.status, headers=_returned(got.headers))
+            answer = web.StreamResponse(status=got.status, headers=self._returned(got.headers))
             await answer.prepare(request)
             async for data in got.content.iter_any():
                 await self._write(answer, data, exchange)
@@ -468,7 +477,7 @@ class Gateway:
             why = await self._rule(call, exchange)
             if why is not None:
                 whole.deny(call, why)
-        headers = _returned(got.headers, "application/json")
+        headers = self._returned(got.headers, "application/json")
         answer = web.Response(status=got.status, headers=headers, body=whole.bytes())
         await self._give(answer, request, exchange)
         return answer
@@ -483,7 +492,7 @@ class Gateway:
     ) -> web.StreamResponse:
         reader = dialect.reader(asked, self._rules.fences)
         answer = web.StreamResponse(
-            status=got.status, headers=_returned(got.headers, "text/event-stream; charset=utf-8")
+            status=got.status, headers=self._returned(got.headers, "text/event-stream; charset=utf-8")
         )
         await answer.prepare(request)
         try:
@@ -545,7 +554,7 @@ class Gateway:
         except (ValueError, KeyError, TypeError, RecursionError):
             line = None
         line = self._keyless(line) if isinstance(line, str) else f"status {got.status}, without a message"
-        headers = _returned(got.headers, "application/json")
+        headers = self._returned(got.headers, "application/json")
         answer = web.Response(
             status=got.status, headers=headers, body=dialect.refusal(got.status, line[:2000])
         )
@@ -643,6 +652,8 @@ class Gateway:
     ) -> "_Upstream":
         assert self._session is not None
         query = request.raw_path.partition("?")[2] if request.raw_path.startswith("/") else ""
+        if api.name in self._keys:
+            query = "&".join(part for part in query.split("&") if not _opens(part))
         url = api.url + path + (f"?{query}" if query else "")
         headers = self._headers(request, api)
         headers["Accept-Encoding"] = "identity"
@@ -655,10 +666,16 @@ class Gateway:
         """What is sent on of a request's head, with the operator's key for the agent's."""
         headers: CIMultiDict[str] = CIMultiDict()
         named = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
-        for name, value in request.headers.items():
-            if name.lower() not in _NOT_SENT and name.lower() not in named:
-                headers.add(name, value)
         key = self._keys.get(api.name)
+        for name, value in request.headers.items():
+            # Some servers take a line for a dash.
+            plain = name.lower().replace("_", "-")
+            if (
+                plain not in _NOT_SENT
+                and name.lower() not in named
+                and (key is None or plain not in _OPENING)
+            ):
+                headers.add(name, value)
         if key is not None:
             # Not by what the agent sends: it would choose where the key stands.
             if api.name == "anthropic" or request.path.endswith(("/messages", "/messages/count_tokens")):
@@ -691,6 +708,26 @@ class Gateway:
     def _line(self, error: BaseException) -> str:
         text = " ".join(self._keyless(str(error)).split())
         return (text or type(error).__name__)[:300]
+
+    def _returned(self, headers: Mapping[str, str], kind: str | None = None) -> CIMultiDict[str]:
+        """What is sent on of an answer's head: nothing with a key of the operator's in it.
+
+        Args:
+            headers: The answer's.
+            kind: The type that it was read as, and no other; None to leave that as it is.
+        """
+        kept: CIMultiDict[str] = CIMultiDict()
+        for name, value in headers.items():
+            if name.lower() not in _NOT_RETURNED and not self._has_key(name) and not self._has_key(value):
+                kept.add(name, value)
+        if kind is not None:
+            kept.popall("Content-Type", None)
+            kept["Content-Type"] = kind
+        return kept
+
+    def _has_key(self, text: str) -> bool:
+        """Whether a text has a key of the operator's in it, as it is or as an address has it."""
+        return any(key in text or key in unquote(text) for key in self._keys.values())
 
     def _keyless(self, text: str) -> str:
         """A text of somebody else's, who may repeat the operator's keys."""
@@ -779,16 +816,10 @@ async def _bounded(got: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _returned(headers: Mapping[str, str], kind: str | None = None) -> CIMultiDict[str]:
-    """What is sent on of an answer's head; its type is what it was read as, and no other."""
-    kept: CIMultiDict[str] = CIMultiDict()
-    for name, value in headers.items():
-        if name.lower() not in _NOT_RETURNED:
-            kept.add(name, value)
-    if kind is not None:
-        kept.popall("Content-Type", None)
-        kept["Content-Type"] = kind
-    return kept
+def _opens(part: str) -> bool:
+    """Whether a part of a query is a credential; for some servers a semicolon parts as well."""
+    names = (unquote_plus(one.partition("=")[0]) for one in part.split(";"))
+    return any(name.strip().lower().replace("_", "-") in _OPENING_QUERY for name in names)
 
 
 def _heard(error: BaseException) -> str:
