@@ -10,6 +10,7 @@ from offswitch.enforce.watchdog.protocols import strict
 _READ = strict.Names(
     *("model", "stream", "messages", "system", "instructions", "input", "prompt", "conversation", "tools"),
     *("functions", "mcp_servers", "plugins", "web_search_options", "container", "previous_response_id"),
+    *("search_parameters", "enable_search", "data_sources"),
 )
 _TOOL = strict.Names("type", "name", "function", "custom", "environment", "execution", "tools")
 _MOST = 2_000_000

@@ -45,8 +45,8 @@ class Chat:
             (instructions if told else messages).append(message)
         tools = [_tool(tool) for tool in asking.objects(request, "tools")]
         tools += [Tool(str(one.get("name", "")), one) for one in asking.objects(request, "functions")]
-        for name in ("web_search_options", "plugins"):
-            if request.get(name) is not None:
+        for name in ("web_search_options", "plugins", "search_parameters", "enable_search", "data_sources"):
+            if request.get(name) is not None and request[name] is not False:
                 tools.append(Tool(name.removesuffix("_options"), request[name], hosted=True))
         return Asked(
             asking.model(request),
