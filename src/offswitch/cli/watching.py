@@ -108,7 +108,7 @@ def _serve(
         tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line))))
     except Unjudged as error:
         raise Stop(USAGE, f"the judge could not begin: {error}") from None
-    except (PinsError, RecordLost, TelemetryError) as error:
+    except (PinsError, RecordLost, TelemetryError, alone.DoorLost) as error:
         raise Stop(USAGE, str(error)) from None
     return FINDING if tripped else 0
 

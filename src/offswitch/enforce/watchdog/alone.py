@@ -17,11 +17,17 @@ from offswitch.enforce.watchdog.gateway import Gateway
 from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
 from offswitch.enforce.watchdog.scraping import Scraping
-from offswitch.enforce.watchdog.serving import Door
+from offswitch.enforce.watchdog.serving import Door, take_all_files
 from offswitch.enforce.watchdog.watching import Watching
 
+LEAVES = 10.0
+"""Seconds that what is being done at a trip has to be finished once the gateway is told to end."""
 _UNTOLD = 1000
 """Most lines that wait to be told."""
+
+
+class DoorLost(Exception):
+    """The gateway takes no connections any more; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Settings:
 
 
 async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM. What is being done at a trip then has `LEAVES` to be finished.
 
     Args:
         settings: What it is told.
@@ -61,8 +67,10 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
 
     Raises:
         Unjudged: No judge could be begun.
+        DoorLost: It broke while it served.
         PinsError, RecordLost, TelemetryError, OSError: What was asked for cannot be read, written or exported.
     """
+    take_all_files()
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     tell = _Teller(tell).tell
@@ -110,10 +118,14 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
             watching.tick()
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), TICK)
+        broken = serving.exception() if serving.done() else None
         serving.cancel()
         if scrapes is not None:
             scrapes.cancel()
         await gateway.close()
+        if any(not doing.done() for doing in tripped):
+            tell(f"ends once what is being done at the trip is done, within {LEAVES:.0f} s")
+            await asyncio.wait(tripped, timeout=LEAVES)
         for doing in tripped:
             doing.cancel()
         decider.close()
@@ -121,6 +133,11 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
             exported.close()
     finally:
         judges.close()
+    if broken is not None:
+        why = " ".join(str(broken).split())[:300]
+        raise DoorLost(
+            f"the gateway takes no connections any more: {type(broken).__name__}: {why}"
+        ) from broken
     return bool(tripped)
 
 

@@ -30,7 +30,7 @@ from offswitch.enforce.watchdog.instructions import RecordLost
 from offswitch.enforce.watchdog.metrics import MetricsError
 from offswitch.enforce.watchdog.pins import Pins
 from offswitch.enforce.watchdog.rules import Rules
-from offswitch.enforce.watchdog.serving import Door
+from offswitch.enforce.watchdog.serving import Door, take_all_files
 from offswitch.enforce.watchdog.watching import Watching
 from offswitch.sandboxes import identity, kernel, wire
 
@@ -94,6 +94,7 @@ def main() -> None:
     (_, supervisor, (name, run), stated, plain), (folder, keys) = message
     kernel.die_with(supervisor)
     kernel.rename("gateway")
+    take_all_files()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:

@@ -1,6 +1,7 @@
 """Taking connections for the gateway: so many at once and no more, and none that sends no request for long."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Container
 from contextlib import suppress
@@ -17,6 +18,13 @@ _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_WHY), _WHY)
 )
+
+
+def take_all_files() -> None:
+    """Let this process have as many files open as it may: each connection is two, and the usual bound is 1024."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Door:
