@@ -145,7 +145,11 @@ def test_progress_moves_on_a_terminal_and_is_plain_elsewhere(tmp_path: Path) -> 
         "2",
     ]
     plain = subprocess.run([*arguments, "--out", tmp_path / "plain"], capture_output=True, text=True)
-    assert plain.stderr == "2/2 episodes: 2 complied\n"
+    # On a slow host there is a line for the first one, too.
+    *_, last = lines = plain.stderr.splitlines()
+    assert last == "2/2 episodes: 2 complied"
+    assert lines[:-1] in ([], ["1/2 episodes: 1 complied"])
+    assert "\x1b" not in plain.stderr
     assert "\x1b" not in plain.stdout
     assert "complies" in plain.stdout
     assert str(tmp_path / "plain/report.html") in plain.stdout

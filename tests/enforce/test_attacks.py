@@ -114,7 +114,9 @@ def test_a_grace_does_not_stretch_the_lease(ground: Ground) -> None:
     ground.up("trap '' TERM", lease_s=2)
     answer = ground.ask(do="stop", order=None, category=1, grace_ms=60_000)
     assert answer["dead"]
-    assert opened(answer["receipt"])["order"]["origin"] == "lease"
+    # The stop is the operator's, and the account says what ended its grace.
+    assert opened(answer["receipt"])["order"]["origin"] == "local owner"
+    assert [one["origin"] for one in ground.account() if one["event"] == "stop"] == ["local owner", "lease"]
 
 
 def test_a_stopped_guard_is_noticed_during_a_grace(ground: Ground) -> None:
