@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from _payloads import PAYLOADS
-from _rows import row
+from _rows import row, show
 from _staging import BARE, SMALL, Agent, Stage, bare, supervised
 from _watching import Eye, reap, unified
 
@@ -277,11 +277,7 @@ def main() -> None:
             *losses(1 if quick else 40, 1 if quick else 10),
             *kills(1 if quick else RUNS),
         ]
-    if asked.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        for item in rows:
-            print(f"{item['name']}: {item['value']} {item['unit']} ({item['target']}), {item['detail']}")
+    show(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ Usage: sandbox.py [--json]
 
 import argparse
 import asyncio
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from _rows import row
+from _rows import row, show
 
 BARE = [
     "bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib",
@@ -215,11 +214,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     rows = [asyncio.run(start()), *asyncio.run(crowd()), episodes()]
-    if asked.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        for item in rows:
-            print(f"{item['name']}: {item['value']} {item['unit']} ({item['target']}), {item['detail']}")
+    show(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

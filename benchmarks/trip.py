@@ -33,7 +33,7 @@ import _payloads
 import _staging
 import yaml
 from _model import Model
-from _rows import row
+from _rows import row, show
 from _staging import Agent, Stage
 from _watching import Eye, group_of, groups_of, parent, reap, running, unified, until, within
 
@@ -411,11 +411,7 @@ def main() -> None:
                 continue
             runs = 2 if asked.quick else int(os.environ.get("RUNS", RUNS[kind]))
             rows += rows_of(kind, runs)
-    if asked.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        for item in rows:
-            print(f"{item['name']}: {item['value']} {item['unit']} ({item['target']}), {item['detail']}")
+    show(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -49,13 +49,18 @@ def test_unknown_benchmark_is_a_usage_error() -> None:
     assert "startup" in done.stderr
 
 
-@pytest.mark.slow
-def test_the_off_switch_is_measured_beside_a_bare_script() -> None:
+def _quick(name: str) -> "subprocess.CompletedProcess[str]":
+    """Run a benchmark with few runs; skips where no sandbox can be made."""
     problem = preflight.missing()
     if problem is not None:
         pytest.skip(problem)
-    script = RUNNER.with_name("enforce.py")
-    done = subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+    script = RUNNER.with_name(name)
+    return subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_off_switch_is_measured_beside_a_bare_script() -> None:
+    done = _quick("enforce.py")
     rows = runner.parse(done.stdout)
     assert rows, done.stderr
     if rows[0]["name"] == "enforce":
@@ -69,11 +74,7 @@ def test_the_off_switch_is_measured_beside_a_bare_script() -> None:
 
 @pytest.mark.slow
 def test_other_ways_to_stop_an_agent_are_measured_beside_the_off_switch() -> None:
-    problem = preflight.missing()
-    if problem is not None:
-        pytest.skip(problem)
-    script = RUNNER.with_name("rivals.py")
-    done = subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+    done = _quick("rivals.py")
     rows = {row["name"].partition(":")[0]: row for row in runner.parse(done.stdout) or []}
     assert rows, done.stderr
     if "rivals" in rows:
@@ -85,11 +86,7 @@ def test_other_ways_to_stop_an_agent_are_measured_beside_the_off_switch() -> Non
 
 @pytest.mark.slow
 def test_what_lies_between_a_tampering_call_and_death_is_measured() -> None:
-    problem = preflight.missing()
-    if problem is not None:
-        pytest.skip(problem)
-    script = RUNNER.with_name("trip.py")
-    done = subprocess.run([sys.executable, script, "--json", "--quick"], capture_output=True, text=True)
+    done = _quick("trip.py")
     rows = {row["name"]: row for row in runner.parse(done.stdout) or []}
     assert rows, done.stderr
     if "trip, bubblewrap" in rows:

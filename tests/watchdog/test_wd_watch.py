@@ -52,20 +52,18 @@ def model() -> Iterator[str]:
     server.server_close()
 
 
+def _command(model: str, tmp_path: Path, policy: str, *arguments: str) -> list[str]:
+    """The command that watches before a model."""
+    (tmp_path / "policy.yaml").write_text(policy)
+    return [
+        sys.executable, "-m", "offswitch", "watch", "--listen", "127.0.0.1:0", "--upstream", f"openai={model}/v1",
+        "--policy", str(tmp_path / "policy.yaml"), *arguments,
+    ]  # fmt: skip
+
+
 @contextmanager
 def watching(model: str, tmp_path: Path, *arguments: str, policy: str = POLICY) -> Iterator[Any]:
-    (tmp_path / "policy.yaml").write_text(policy)
-    command = [
-        sys.executable,
-        "-m",
-        "offswitch",
-        "watch",
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        f"openai={model}/v1",
-    ]
-    command += ["--policy", str(tmp_path / "policy.yaml"), "--records", str(tmp_path / "records"), *arguments]
+    command = _command(model, tmp_path, policy, "--records", str(tmp_path / "records"), *arguments)
     said = open(tmp_path / "said", "w+")  # noqa: SIM115
     process = subprocess.Popen(
         command,
@@ -217,19 +215,8 @@ def _end_group(left: Path) -> None:
 
 
 def test_who_does_not_read_what_is_said_holds_up_no_trip(model: str, tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text(POLICY)
     mark = tmp_path / "done"
-    command = [
-        sys.executable,
-        "-m",
-        "offswitch",
-        "watch",
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        f"openai={model}/v1",
-    ]
-    command += ["--policy", str(tmp_path / "policy.yaml"), "--on-trip", f"exec:touch {mark}"]
+    command = _command(model, tmp_path, POLICY, "--on-trip", f"exec:touch {mark}")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
