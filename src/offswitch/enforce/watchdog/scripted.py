@@ -70,6 +70,10 @@ class Script:
     complete: bool = True
     cut: bool = False
 
+    def stop_short(self) -> None:
+        """Note that a bound was reached: what comes after it was not looked at."""
+        self.cut, self.complete = True, False
+
 
 def is_script(text: str) -> bool:
     """Whether a text may be such a program."""
@@ -93,9 +97,9 @@ def _read(text: str) -> Script:
     try:
         reader.program()
     except (RecursionError, ValueError, IndexError):
-        reader.script.cut, reader.script.complete = True, False
+        reader.script.stop_short()
     if len(text) > LONGEST:
-        reader.script.cut, reader.script.complete = True, False
+        reader.script.stop_short()
     return reader.script
 
 
@@ -299,12 +303,8 @@ class _Reader:
 
     def alternatives(self) -> Any:
         value = self.added()
-        while self.kind() == "mark" and self.peek() in ("||", "&&", "??", "?", ":"):
-            if self.peek() == ":" and not self.depth:
-                break
+        while self.kind() == "mark" and self.peek() in ("||", "&&", "??", "?"):
             mark = self.peek()
-            if mark == ":":
-                break
             self.at += 1
             other = self.added()
             if mark == "?" and self.take(":"):
@@ -628,5 +628,5 @@ class _Reader:
                 if len(self.script.calls) < _MOST:
                     self.script.calls.append((one.name, plain))
                 else:
-                    self.script.cut, self.script.complete = True, False
+                    self.script.stop_short()
         return UNKNOWN
