@@ -5,10 +5,10 @@ import socket
 import threading
 from pathlib import Path
 
+import fresh_cell
 import pytest
 
 from offswitch.sandboxes import wire
-from offswitch.sandboxes.cells import bubblewrap
 
 PORTS = {"listener": 3128, "gateway": 3129}
 
@@ -28,21 +28,16 @@ def test_a_port_of_the_plan_is_a_socket_and_no_other_is_there(tmp_path: Path, na
     line, theirs = wire.pair()
     out, write = os.pipe2(os.O_CLOEXEC)
     null = os.open(os.devnull, os.O_RDWR)
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            bubblewrap.live(theirs, plan, None, (null, write, null), parent)
-        finally:
-            os._exit(0)
+    pid = fresh_cell.spawn("bubblewrap", theirs, plan, None, (null, write, null))
     theirs.close()
     for file in (write, null):
         os.close(file)
     try:
         message = wire.receive(line)
         assert message is not None
-        (word, facts, _), files = message
-        assert word == "ready"
+        told, files = message
+        assert told[0] == "ready", told
+        facts = told[1]
         held = dict(zip(facts["files"], files[1:], strict=True))
         assert [name for name in held if name in PORTS] == list(names)
         listening = [socket.socket(fileno=held.pop(name)) for name in names]
