@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,16 @@ def test_the_agent_never_has_the_key_and_what_it_was_told_is_recorded(watched: W
     assert KEY not in json.dumps(told) + shown
 
 
+def _children(pid: int, name: str) -> list[int]:
+    """The children of a process's main thread that have a name; another may end as it is looked at."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{child}/comm").read_text().strip() == name:
+                found.append(int(child))
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [9, 19], ids=["killed", "stopped"])
 def test_the_loss_of_the_gateway_stops_the_agent(watched: Watched, number: int) -> None:
@@ -194,14 +205,10 @@ def test_the_loss_of_the_gateway_stops_the_agent(watched: Watched, number: int) 
         assert done.returncode == 0, done.stderr
         assert wait_for((watched.workspace / "started").exists, _START_S), watched.told()
         [row] = watched.json("ps")
-        [gateway] = [
-            int(pid)
-            for pid in Path(f"/proc/{row['supervisor']}/task/{row['supervisor']}/children")
-            .read_text()
-            .split()
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "gateway"
-        ]
+        [gateway] = _children(row["supervisor"], "gateway")
         os.kill(gateway, number)
         assert wait_for(lambda: not watched.processes(), 30)
+        # It is killed before anything is written.
+        assert wait_for(lambda: any(one["event"] == "stop" for one in watched.account()), 30), watched.told()
         [stop] = [one for one in watched.account() if one["event"] == "stop"]
         assert "gateway" in str(stop["reason"])
