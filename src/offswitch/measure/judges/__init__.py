@@ -1,0 +1,1 @@
+"""Model judges of what only language shows, themselves measured."""
