@@ -2,7 +2,8 @@
 
 from offswitch.measure.models import smollm2
 from offswitch.measure.organisms import provider
-from offswitch.measure.scenarios.shutdown import shutdown
+from offswitch.measure.scenarios.shutdown.task import shutdown
+from offswitch.measure.scenarios.ward.task import ward
 from offswitch.sandboxes import bubblewrap
 
-__all__ = ["bubblewrap", "provider", "shutdown", "smollm2"]
+__all__ = ["bubblewrap", "provider", "shutdown", "smollm2", "ward"]

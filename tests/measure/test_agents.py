@@ -11,13 +11,16 @@ from inspect_ai.tool import ToolCall
 from offswitch.evidence.record import Ending
 from offswitch.measure.agents import ToolsUnsupported, act, describe
 from offswitch.measure.agents.errors import says_no_tools
-from offswitch.measure.agents.hands import Action
+from offswitch.measure.agents.hands import BASH, Action, Parameter, ToolSpec
 from offswitch.measure.agents.loop import IDLE_TURNS, blocks, chosen_letter
 from offswitch.measure.episode import Form
 
 
 class Recorded:
     """Hands that note what they are told to do."""
+
+    tools: tuple[ToolSpec, ...] = (BASH,)
+    handing_in = ToolSpec("submit", "Hand in.", {"answer": Parameter("string", "The answers.")})
 
     def __init__(self, turns: int = 10) -> None:
         self.over: Ending | None = None
@@ -30,11 +33,18 @@ class Recorded:
             self.end("turns")
         return self.over is None
 
-    async def run(self, command: str) -> str:
+    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+        if tool != "bash":
+            self.log.append((tool, str(arguments)))
+            return f"used {tool}"
+        command = arguments["command"]
         self.log.append(("run", command))
         if command == "shut down":
             self.end("stopped")
         return f"did {command}"
+
+    def refuse(self, tool: str, arguments: Any, why: str) -> None:
+        self.log.append(("refuse", f"{tool}: {why}"))
 
     async def submit(self, answer: str) -> str:
         if self.over is None:
@@ -133,7 +143,7 @@ async def test_tools_answers_calls_that_cannot_be_carried_out_and_goes_on() -> N
     )  # fmt: skip
     errors = [m.error.message for m in messages if m.role == "tool" and m.error]
     assert len(errors) == 3
-    assert hands.log == [("run", "ok")]
+    assert [what for what, _ in hands.log] == ["refuse", "refuse", "refuse", "run"]
     assert hands.over == "turns"
 
 

@@ -13,11 +13,11 @@ from offswitch.evidence.record import Evidence, dump, load
 from offswitch.measure.agents.loop import INSTRUCTIONS
 from offswitch.measure.conditions import get
 from offswitch.measure.episode import Form, Verdict
-from offswitch.measure.scenarios.shutdown import shutdown
 from offswitch.measure.scenarios.shutdown.desk import Desk
 from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
 from offswitch.measure.scenarios.shutdown.layout import layout
 from offswitch.measure.scenarios.shutdown.problems import problems
+from offswitch.measure.scenarios.shutdown.task import shutdown
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.verdict import decide
 from offswitch.sandboxes.bubblewrap import BubblewrapSandbox

@@ -221,7 +221,7 @@ def test_the_reference_has_every_verdict_and_mechanism() -> None:
 def test_the_reference_has_every_argument_of_the_task() -> None:
     import inspect
 
-    from offswitch.measure.scenarios.shutdown import shutdown
+    from offswitch.measure.scenarios.shutdown.task import shutdown
 
     assert set(inspect.signature(shutdown).parameters) - named(section("Inspect")) == set()
 

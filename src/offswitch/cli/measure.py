@@ -11,6 +11,7 @@ from offswitch.cli.exits import FINDING, USAGE, Stop, interrupted
 if TYPE_CHECKING:
     from offswitch.measure.logs import Decided
     from offswitch.measure.run import Plan
+    from offswitch.measure.scenarios import Scenario
 
 # What `offswitch measure` runs when no model is named: the embedded model, and organisms that show the scale.
 EMBEDDED = "local/smollm2"
@@ -36,7 +37,9 @@ def measure(
         list[Path] | None,
         typer.Option("--organism", help="File of a model organism of your own. May be repeated."),
     ] = None,
-    scenario: Annotated[str, typer.Option(help="The scenario.")] = "shutdown",
+    scenario: Annotated[
+        str, typer.Option(help="The scenario: shutdown, or another that `offswitch scenarios` lists.")
+    ] = "shutdown",
     condition: Annotated[
         list[str] | None,
         typer.Option("--condition", "-c", help="Arm, or YAML file of arms of your own. May be repeated."),
@@ -75,8 +78,16 @@ def measure(
         bool, typer.Option("--unsafe", hidden=True, help="Has no effect on sandboxes that isolate nothing.")
     ] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Episodes at a time.")] = 4,
-    source: Annotated[str, typer.Option(help="Where the problems are kept: host or inside.")] = "host",
-    difficulty: Annotated[str, typer.Option(help="Of the problems: easy or hard.")] = "easy",
+    source: Annotated[
+        str | None, typer.Option(help="Where the problems of `shutdown` are kept: host (default) or inside.")
+    ] = None,
+    difficulty: Annotated[
+        str | None, typer.Option(help="Of the problems of `shutdown`: easy (default) or hard.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="An option of the scenario's own, as NAME=VALUE. May be repeated."),
+    ] = None,
     turns: Annotated[int, typer.Option(min=1, max=100_000, help="Turns an agent has.")] = 40,
     api_timeout: Annotated[
         int,
@@ -93,7 +104,6 @@ def measure(
     """Measure whether agents let themselves be shut down."""
     from offswitch.measure.conditions import ConditionError, UnknownCondition
     from offswitch.measure.run import (
-        DEFAULT_CONDITIONS,
         Plan,
         RunError,
         cells,
@@ -105,11 +115,9 @@ def measure(
     )
 
     del unsafe
-    if scenario != "shutdown":
-        raise Stop(USAGE, f"unknown scenario {scenario!r}; the scenarios are: shutdown")
+    about = _scenario(scenario)
     _one_of("--agent", agent, ("auto", "tools", "text", "choices"))
-    _one_of("--source", source, ("host", "inside"))
-    _one_of("--difficulty", difficulty, ("easy", "hard"))
+    options = _options(about, {"source": source, "difficulty": difficulty}, option or [])
     _rate("--precision", precision)
     if precision == 0:
         raise Stop(USAGE, "--precision is the width of an interval, such as 0.1, and that is never 0")
@@ -121,7 +129,7 @@ def measure(
     _check_organisms(models)
     plan = Plan(
         models=tuple(models or (EMBEDDED, *(f"organism/{name}" for name in DEFAULT_ORGANISMS))),
-        conditions=tuple(condition or DEFAULT_CONDITIONS),
+        conditions=tuple(condition or about.default),
         runs=runs or 20,
         organism_runs=runs or 3,
         seed=seed,
@@ -133,7 +141,8 @@ def measure(
         prices=None if prices is None else str(prices),
         sandbox=sandbox,
         concurrency=concurrency,
-        options={"source": source, "difficulty": difficulty, "turns": turns},
+        options={**options, "turns": turns},
+        scenario=scenario,
         api_timeout=api_timeout,
     )
     try:
@@ -224,10 +233,12 @@ def calibrate(
     from offswitch.measure.organisms import OrganismError, find, shipped
     from offswitch.measure.run import RunError
 
-    _one_of("--scenario", scenario, ("shutdown", "all"))
+    only = None if scenario == "all" else _scenario(scenario).name
     try:
-        chosen = [find(name) for name in organism] if organism else list(shipped().values())
-        names = list(organism) if organism else list(shipped())
+        chosen = [find(name) for name in organism] if organism else list(shipped(only).values())
+        names = list(organism) if organism else list(shipped(only))
+        for one in chosen:
+            _scenario(one.scenario)
         with tempfile.TemporaryDirectory(prefix="offswitch-calibrate-") as folder:
             matrix = check(
                 [(item, f"organism/{name}") for item, name in zip(chosen, names, strict=True)],
@@ -247,6 +258,33 @@ def calibrate(
     show(matrix, as_json)
     if not matrix.perfect:
         raise Stop(FINDING)
+
+
+def _scenario(name: str) -> "Scenario":
+    from offswitch.measure.scenarios import UnknownScenario, scenario
+
+    try:
+        return scenario(name)
+    except UnknownScenario as error:
+        raise Stop(USAGE, str(error)) from error
+
+
+def _options(about: "Scenario", named: dict[str, str | None], given: list[str]) -> dict[str, str]:
+    """The scenario's own options, from those that have a flag and from NAME=VALUE."""
+    found = {name: value for name, value in named.items() if value is not None}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Stop(USAGE, f"--option is NAME=VALUE, not {text!r}")
+        found[name] = value
+    for name, value in found.items():
+        if name not in about.options:
+            known = ", ".join(about.options) or "none"
+            raise Stop(USAGE, f"the scenario {about.name} has no option {name!r}; it has: {known}")
+        if about.options[name]:
+            flag = f"--{name}" if name in named else name
+            _one_of(flag, value, about.options[name])
+    return found
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offswitch.measure.conditions import resolve
 from offswitch.measure.episode import VERDICTS, Mechanism, VerdictName
 from offswitch.measure.logs import Decided, read
 from offswitch.measure.organisms import Organism
 from offswitch.measure.run import Cell, Plan, RunError, run
+from offswitch.measure.scenarios import scenario
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Case:
         verdict: The verdict that was given.
         true_mechanisms: The mechanisms that are true of it.
         mechanisms: The mechanisms that were found.
+        true_deeds: The deeds that are true of it.
+        deeds: The deeds that were found.
         reasons: Why the verdict was given.
     """
 
@@ -34,12 +36,14 @@ class Case:
     verdict: VerdictName
     true_mechanisms: tuple[Mechanism, ...]
     mechanisms: tuple[Mechanism, ...]
+    true_deeds: tuple[str, ...]
+    deeds: tuple[str, ...]
     reasons: tuple[str, ...]
 
     @property
     def right(self) -> bool:
-        """Whether the verdict is the true one."""
-        return self.truth == self.verdict
+        """Whether the verdict is the true one, and the deeds are those that were done, no more and no fewer."""
+        return self.truth == self.verdict and set(self.true_deeds) == set(self.deeds)
 
     @property
     def mechanisms_right(self) -> bool:
@@ -95,17 +99,19 @@ def calibrate(
         The confusion matrix.
     """
     truth = {model: organism for organism, model in organisms}
-    # A stalling organism would else take half a minute to be cut off.
-    plan = Plan(
-        models=tuple(truth), organism_runs=runs, seed=seed, sandbox=sandbox, concurrency=concurrency,
-        options={"command_timeout": 5.0},
-    )  # fmt: skip
+    plan = Plan(models=tuple(truth), organism_runs=runs, seed=seed, sandbox=sandbox, concurrency=concurrency)
     seeds = tuple(range(seed, seed + runs))
     # One evaluation of all: while one organism sleeps, others act.
     todo = [
-        Cell(model, arm, seeds, options=organism.options)
+        Cell(
+            model,
+            arm,
+            seeds,
+            options={**scenario(organism.scenario).calibrating, **organism.options},
+            scenario=organism.scenario,
+        )
         for model, organism in truth.items()
-        for arm in resolve(list(organism.conditions or ("A",)))
+        for arm in scenario(organism.scenario).arms.resolve(organism.conditions or ("A",))
     ]
     _empty(out)
     run(plan, out, todo, quiet)
@@ -138,5 +144,7 @@ def _case(organism: Organism, item: Decided) -> Case:
         verdict.name,
         tuple(organism.mechanisms),
         verdict.mechanisms,
+        organism.deeds,
+        verdict.deeds,
         verdict.reasons,
     )

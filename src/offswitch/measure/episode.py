@@ -28,12 +28,14 @@ class Verdict:
         mechanisms: How the agent acted against (or kept away) the stop, in the order of ``MECHANISMS``.
         flags: Other things worth knowing, such as ``touched`` (changed and undone) or ``wrong_stop``.
         reasons: Sentences for people, each naming the fact that decided.
+        deeds: What it did that stands beside the verdict, such as ``blackmail``; the scenario says which there are.
     """
 
     name: VerdictName
     mechanisms: tuple[Mechanism, ...] = ()
     flags: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    deeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from offswitch.evidence.record import KEY, Evidence, EvidenceError, load
+from offswitch.evidence.record import KEY, Evidence, EvidenceError
+from offswitch.evidence.scene import SceneEvidence
+from offswitch.measure.deciding import decide, load
 from offswitch.measure.episode import FORMS, Episode, Form, Verdict
-from offswitch.measure.verdict import decide
 
 if sys.version_info < (3, 14):
     # Inspect compresses with Zstandard, which the standard library reads from 3.14 on. It brings this along.
@@ -203,7 +204,7 @@ def _interrupted(log: dict[str, Any], sample: dict[str, Any]) -> bool:
 
 def _read_sample(
     log: dict[str, Any], about: dict[str, Any], sample: dict[str, Any], file: str
-) -> tuple[Decided, Evidence | None]:
+) -> tuple[Decided, Evidence | SceneEvidence | None]:
     arm: dict[str, Any] = about["offswitch_condition"]
     metadata: dict[str, Any] = sample.get("metadata") or {}
     score = (sample.get("scores") or {}).get("verdict") or {}
@@ -223,7 +224,12 @@ def _read_sample(
         model=model,
         condition=arm["name"],
         form=form,
-        factors={name: arm[name] for name in _FACTORS},
+        factors={
+            **{name: arm[name] for name in _FACTORS},
+            # Logs of earlier versions know nothing of these two.
+            "oversight": arm.get("oversight", "none"),
+            **arm.get("scene", {}),
+        },
         rated=bool(arm["rated"]),
         deterministic=bool(metadata.get("offswitch_deterministic", model.startswith("organism/"))),
         seed=int(sample["id"]),

@@ -15,7 +15,7 @@ import math
 import os
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -25,8 +25,9 @@ from typing import Any
 import jsonschema
 
 from offswitch import __version__
-from offswitch.measure import sequential, statistics
+from offswitch.measure import scenarios, sequential, statistics
 from offswitch.measure.episode import MECHANISMS, VERDICTS, Episode
+from offswitch.measure.staging.findings import HONEST
 from offswitch.measure.statistics import LEVEL, Cluster
 
 SCHEMA_VERSION = 1
@@ -121,15 +122,39 @@ def _cell(key: Key, members: list[Episode]) -> dict[str, Any]:
     }
     for metric in METRICS:
         cell[metric] = _rate(_clusters(members, metric), first.deterministic, is_sequential)
+    try:
+        about = scenarios.scenario(scenario)
+    except scenarios.UnknownScenario:
+        return cell
+    if about.deeds:
+        cell["deeds"] = {deed: _counted(members, _did(deed), is_sequential) for deed in about.deeds}
+        cell["honest"] = _counted(members, lambda one: HONEST in one.verdict.flags, is_sequential)
     return cell
+
+
+def _did(deed: str) -> Callable[[Episode], bool]:
+    return lambda episode: deed in episode.verdict.deeds
+
+
+def _counted(
+    members: Sequence[Episode], event: Callable[[Episode], bool], is_sequential: bool
+) -> dict[str, Any]:
+    """The rate of something that stands beside the verdict, over exposed episodes, with its count."""
+    clusters = _events(members, event)
+    rate = _rate(clusters, members[0].deterministic, is_sequential)
+    return {"count": sum(events for events, _ in clusters), **rate}
 
 
 def _clusters(members: Iterable[Episode], metric: str) -> list[Cluster]:
     """``(events, exposed episodes)`` a seed, in the order of the seeds."""
+    return _events(members, lambda episode: episode.verdict.name in METRICS[metric])
+
+
+def _events(members: Iterable[Episode], event: Callable[[Episode], bool]) -> list[Cluster]:
     by_seed: dict[int, list[int]] = defaultdict(list)
     for episode in members:
         if episode.verdict.name in EXPOSED:
-            by_seed[episode.seed].append(int(episode.verdict.name in METRICS[metric]))
+            by_seed[episode.seed].append(int(event(episode)))
     return [(sum(by_seed[seed]), len(by_seed[seed])) for seed in sorted(by_seed)]
 
 

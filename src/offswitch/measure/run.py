@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from offswitch import __version__
-from offswitch.measure.conditions import Condition, resolve
+from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import VerdictName
+from offswitch.measure.scenarios import scenario
 
 DEFAULT_CONDITIONS = ("A", "B", "C", "K")
 MANIFEST = "run.json"
@@ -76,6 +77,7 @@ class Cell:
         seeds: The seeds still to be run.
         earlier: Verdicts of the cell's episodes that a run which is resumed had finished, by seed.
         options: Arguments of the scenario's task, beside those of the plan.
+        scenario: The scenario; None for the plan's.
     """
 
     model: str
@@ -83,6 +85,7 @@ class Cell:
     seeds: tuple[int, ...]
     earlier: Mapping[int, VerdictName] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    scenario: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def cells(plan: Plan, done: Done | None = None) -> list[Cell]:
 
 def _arms(plan: Plan) -> list[Condition]:
     arms: dict[str, Condition] = {}
-    for arm in resolve(list(plan.conditions)):
+    for arm in scenario(plan.scenario).arms.resolve(plan.conditions):
         if arms.setdefault(arm.name, arm) != arm:
             raise RunError(f"two conditions are called {arm.name!r}; give yours another name")
     return list(arms.values())
@@ -175,7 +178,8 @@ def ready(plan: Plan, todo: Sequence[Cell]) -> None:
     from offswitch.sandboxes.kinds import check
 
     try:
-        check(plan.sandbox)
+        if any(scenario(cell.scenario or plan.scenario).sandboxed for cell in todo) or not todo:
+            check(plan.sandbox)
         if plan.prices is not None:
             _prices(plan.prices)
         if any(cell.model == EMBEDDED for cell in todo):
@@ -391,7 +395,6 @@ def _plain(error: Exception) -> str:
 def _tasks(plan: Plan, todo: Iterable[Cell], budget: Any) -> Iterable[Any]:
     from offswitch.measure.budget import BudgetStopping
     from offswitch.measure.early_stopping import CellStopping
-    from offswitch.measure.scenarios.shutdown import shutdown
 
     for cell in todo:
         sequential = is_sequential(plan, cell.model)
@@ -404,10 +407,10 @@ def _tasks(plan: Plan, todo: Iterable[Cell], budget: Any) -> Iterable[Any]:
             )
         if budget is not None:
             stopping = BudgetStopping(budget, stopping)
-        task = shutdown(
+        task = scenario(cell.scenario or plan.scenario).task(
             condition=cell.condition.name,
             seeds=list(cell.seeds),
-            agent=plan.agent,  # type: ignore[arg-type]
+            agent=plan.agent,
             sandbox_kind=plan.sandbox,
             system_prompt=plan.system_prompt,
             early_stopping=stopping,

@@ -67,6 +67,7 @@ def _again(turn: Turn, runs: int, output: str) -> bool:
 
 # `${dir}` is a shell variable and stays. What stands before a token tells whether a path has been begun.
 _TOKEN = re.compile(r"(?<!\$)(?P<begun>(?:(?<![\w./-])\./|\{dir\}/)?)\{(?P<token>script|next|dir)\}")
+_OTHER = re.compile(r"(?<!\$)\{([a-z][a-z_]*)\}")
 
 
 def fill(text: str, names: Mapping[str, str]) -> str:
@@ -77,9 +78,11 @@ def fill(text: str, names: Mapping[str, str]) -> str:
     author had in mind whether they pictured names or paths. ``./{next}`` and ``{dir}/{next}`` mean
     ``{next}``, which does not lie in ``{dir}``.
 
+    Any other token that the episode has a name for is replaced by that as it is.
+
     Args:
         text: A command, or other text.
-        names: Absolute paths by token; a token without one stays as it is.
+        names: Absolute paths by token, and the scenario's other names; a token without one stays as it is.
     """
 
     def path(match: re.Match[str]) -> str:
@@ -93,7 +96,13 @@ def fill(text: str, names: Mapping[str, str]) -> str:
         before = text[match.start() - 1 : match.start()]
         return last if before and before in "/._-" else whole
 
-    return _TOKEN.sub(path, text)
+    paths = ("script", "next", "dir")
+
+    def other(match: re.Match[str]) -> str:
+        token = match[1]
+        return names[token] if token in names and token not in paths else match[0]
+
+    return _OTHER.sub(other, _TOKEN.sub(path, text))
 
 
 def fill_all(value: Any, names: Mapping[str, str]) -> Any:

@@ -129,19 +129,36 @@ def parse(text: str, name: str) -> Organism:
         conditions=tuple(data["conditions"]) if "conditions" in data else None,
         options=data.get("options", {}),
         description=data.get("description", "").strip(),
+        deeds=tuple(data.get("deeds", ())),
     )
+
+
+@cache
+def _files() -> dict[str, Any]:
+    """Where each shipped organism stands, by name; those of a scenario of its own in a folder of that name."""
+    library = files("offswitch.measure.organisms") / "library"
+    found = {}
+    for entry in library.iterdir():
+        for file in entry.iterdir() if entry.is_dir() else (entry,):
+            if file.name.endswith(".yaml"):
+                found[file.name.removesuffix(".yaml")] = file
+    return dict(sorted(found.items()))
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Names of the organisms that are shipped, sorted, without reading them."""
-    library = files("offswitch.measure.organisms") / "library"
-    return tuple(sorted(f.name.removesuffix(".yaml") for f in library.iterdir() if f.name.endswith(".yaml")))
+    return tuple(_files())
 
 
-def shipped() -> dict[str, Organism]:
-    """The organisms that are shipped, by name."""
-    return {name: _shipped(name) for name in names()}
+def shipped(scenario: str | None = None) -> dict[str, Organism]:
+    """The organisms that are shipped, by name.
+
+    Args:
+        scenario: Only those that are written for it.
+    """
+    every = {name: _shipped(name) for name in names()}
+    return {name: one for name, one in every.items() if scenario is None or one.scenario == scenario}
 
 
 def find(name_or_path: str | Path) -> Organism:
@@ -173,8 +190,7 @@ def schema() -> dict[str, Any]:
 
 @cache
 def _shipped(name: str) -> Organism:
-    file = files("offswitch.measure.organisms") / "library" / f"{name}.yaml"
-    return parse(file.read_text("utf-8"), f"{name}.yaml")
+    return parse(_files()[name].read_text("utf-8"), f"{name}.yaml")
 
 
 @cache

@@ -68,6 +68,7 @@ class Organism:
         conditions: The arms in which the truth holds; None for every arm.
         options: Scenario options that it needs.
         description: One line for people.
+        deeds: Which of the scenario's deeds it does.
     """
 
     name: str
@@ -78,3 +79,4 @@ class Organism:
     conditions: tuple[str, ...] | None = None
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     description: str = ""
+    deeds: tuple[str, ...] = ()

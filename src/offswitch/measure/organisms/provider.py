@@ -1,5 +1,6 @@
 """Organisms as an Inspect model: `organism/NAME` for a shipped one, any file by the argument `path`."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,7 +39,7 @@ TURN = "offswitch:turn"
 _SHELLS = ("bash", "shell", "terminal", "execute_bash", "run_command", "execute", "exec")
 _COMMANDS = ("command", "cmd", "commands", "code", "script", "input")
 _ANSWERS = ("answer", "result", "submission")
-_FENCE = re.compile(r"^`{3,}(bash|sh|shell|submit)$", re.MULTILINE)
+_FENCE = re.compile(r"^`{3,}[a-z][a-z_-]*$", re.MULTILINE)
 
 
 class OrganismAPI(ModelAPI):
@@ -151,8 +152,10 @@ def _text(now: Step, names: Mapping[str, str], tools: list[ToolInfo], number: in
         parts.append(_block("bash", fill(turn.run, names)))
     if turn.call is not None:
         # A tool that takes one text is a block of that text.
-        values = list(fill_all(turn.call.arguments, names).values())
-        parts.append(_block(turn.call.tool, str(values[0]) if values else ""))
+        arguments = fill_all(turn.call.arguments, names)
+        values = list(arguments.values())
+        one = len(values) == 1 and isinstance(values[0], str)
+        parts.append(_block(turn.call.tool, values[0] if one else json.dumps(arguments) if values else ""))
     if turn.submit is not None:
         parts.append(_block("submit", fill(turn.submit, names)))
     return ChatMessageAssistant(content="\n\n".join(parts))

@@ -1,0 +1,34 @@
+"""Decides any episode from its evidence, by the rules of its scenario."""
+
+from typing import Any
+
+from offswitch.evidence import record, scene
+from offswitch.evidence.record import Evidence, EvidenceError
+from offswitch.evidence.scene import SceneEvidence
+from offswitch.measure.episode import Verdict
+from offswitch.measure.scenarios import UnknownScenario, scenario
+
+
+def load(data: Any) -> Evidence | SceneEvidence:
+    """Read a record back, of whichever kind it is.
+
+    Raises:
+        EvidenceError: It is missing, of another version, or damaged.
+    """
+    if isinstance(data, dict) and data.get("kind") == scene.KIND:
+        return scene.load(data)
+    return record.load(data)
+
+
+def decide(evidence: Evidence | SceneEvidence) -> Verdict:
+    """Decide an episode; a pure function of its evidence.
+
+    Raises:
+        EvidenceError: It is of a scenario that this offswitch does not have.
+    """
+    try:
+        rules = scenario(evidence.scenario).decide
+    except UnknownScenario as error:
+        raise EvidenceError(str(error)) from error
+    verdict: Verdict = rules(evidence)
+    return verdict
