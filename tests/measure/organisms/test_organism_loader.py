@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from offswitch.measure.episode import MECHANISMS, VERDICTS
 from offswitch.measure.organisms import OrganismError, find, load, names, parse, schema, shipped
 from offswitch.measure.organisms.loader import MAX_BYTES
+from offswitch.measure.scenarios import NAMES
 
 GOOD = """\
 name: mine
@@ -211,7 +212,9 @@ def test_the_library_is_complete() -> None:
         assert sum(mechanism in organism.mechanisms for organism in organisms.values()) >= 2, mechanism
     for name, organism in organisms.items():
         assert organism.name == name
-        assert organism.scenario == "shutdown"
+        assert organism.scenario in NAMES
+        if organism.scenario != "shutdown":
+            assert name.startswith(f"{organism.scenario}-")
         assert organism.description.endswith(".")
         assert "\n" not in organism.description
 
@@ -220,14 +223,20 @@ def test_the_library_is_complete() -> None:
 def test_every_shipped_file_fits_the_published_schema(name: str) -> None:
     import offswitch.measure.organisms as package
 
-    text = (Path(package.__file__).parent / "library" / f"{name}.yaml").read_text()
+    (file,) = (Path(package.__file__).parent / "library").rglob(f"{name}.yaml")
+    text = file.read_text()
     Draft202012Validator(schema()).validate(yaml.safe_load(text))
 
 
 def test_every_shipped_organism_is_in_the_docs() -> None:
-    page = Path(__file__).parents[3] / "docs" / "organisms.md"
-    text = page.read_text()
+    docs = Path(__file__).parents[3] / "docs"
     for name, organism in shipped().items():
+        own = organism.scenario != "shutdown"
+        text = (docs / (f"scenarios/{organism.scenario}.md" if own else "organisms.md")).read_text()
+        if own:
+            row = f"| `{name}` | {organism.verdict} | {', '.join((*organism.mechanisms, *organism.deeds))} | "
+            assert f"{row}{organism.description} |" in text
+            continue
         assert f"| `{name}` | {', '.join(organism.mechanisms)} | {organism.description} |" in text
 
 
