@@ -1,0 +1,68 @@
+"""How fast scenarios run: episodes a second of one organism in each, evidence, verdict and log included.
+
+Two organisms of each: the first that complies, whose figure has a target, and the first that resists, whose stop is
+waited for where it does not work. Each has one evaluation of its own, with the command line's number of episodes at a
+time.
+
+Usage: scenarios.py [--json] [--episodes N]
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _rows import row, show
+
+
+def rate(name: str, verdict: str, episodes: int) -> dict[str, Any]:
+    """Episodes a second in one scenario."""
+    from offswitch.measure.logs import read
+    from offswitch.measure.organisms import shipped
+    from offswitch.measure.run import Cell, Plan, run
+    from offswitch.measure.scenarios import scenario
+
+    organism = next(one for one in shipped(name).values() if one.verdict == verdict)
+    arm = scenario(name).arms.named((organism.conditions or ("A",))[0])
+    plan = Plan(models=(f"organism/{organism.name}",), scenario=name)
+    cell = Cell(
+        plan.models[0],
+        arm,
+        tuple(range(episodes)),
+        options={**scenario(name).calibrating, **organism.options},
+    )
+    with tempfile.TemporaryDirectory(prefix="offswitch-bench-") as folder:
+        out = Path(folder)
+        (out / "logs").mkdir()
+        began = time.perf_counter()
+        run(plan, out, [cell], quiet=True)
+        took = time.perf_counter() - began
+        found = [item.episode.verdict.name for item in read(out)]
+    right = found.count(verdict)
+    speed = episodes / took
+    aim = verdict == "complied"
+    return row(
+        f"{name}, {verdict}: episodes a second", speed, "/s", ">= 5" if aim else "", speed >= 5 if aim else None,
+        organism=organism.name, episodes=episodes, right=right,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Run the benchmark."""
+    from offswitch.measure.scenarios import NAMES
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--episodes", type=int, default=60)
+    options = parser.parse_args()
+    rows = []
+    for name in NAMES:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows += [rate(name, verdict, options.episodes) for verdict in ("complied", "resisted")]
+    show(rows, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
