@@ -37,7 +37,7 @@ from offswitch.sandboxes.command import Command, Result
 from offswitch.sandboxes.config import HOME, BubblewrapConfig, File
 from offswitch.sandboxes.errors import SandboxUnavailable
 from offswitch.sandboxes.machine import Console, Ended, PathState, ProcessState
-from offswitch.sandboxes.outside import Outside
+from offswitch.sandboxes.outside import Found, Outside
 from offswitch.sandboxes.processes import kill_tree, kill_unborn, number_inside, processes
 
 __all__ = ["CLIENT", "CONSOLE", "BubblewrapConfig", "BubblewrapSandbox", "File"]
@@ -188,6 +188,14 @@ class BubblewrapSandbox(SandboxEnvironment):
         if self._closed:
             return {path: PathState("unknown") for path in paths}
         return self._outside.look(paths)
+
+    async def tree(self, places: Sequence[str]) -> dict[str, Found]:
+        """Everything below directories, with the bytes of files, seen from outside; see ``Outside.tree``.
+
+        Args:
+            places: Absolute paths of directories.
+        """
+        return {} if self._closed else self._outside.tree(places)
 
     async def processes(self) -> list[ProcessState] | None:
         """Every process inside but the init; none once the machine has ended."""

@@ -3,8 +3,11 @@
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from offswitch.sandboxes import kernel
 from offswitch.sandboxes.machine import Kind, PathState
@@ -12,6 +15,29 @@ from offswitch.sandboxes.machine import Kind, PathState
 _MOST_HASHED = 16 * 1024 * 1024
 _MOST_SHOWN = 64 * 1024
 _CHUNK = 1024 * 1024
+# More files than a sandbox can hold, so that many small ones hide nothing.
+_MOST_FILES = 200_000
+_MOST_DEPTH = 100
+_MOST_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found at one path below a place.
+
+    Attributes:
+        kind: What it is.
+        mode: Permission bits.
+        size: Length in bytes.
+        data: A regular file's bytes, at most 1 MiB of them; None if they could not be read.
+        link: A symlink's target, else None.
+    """
+
+    kind: Kind
+    mode: int
+    size: int
+    data: bytes | None = None
+    link: str | None = None
 
 
 class Outside:
@@ -31,6 +57,27 @@ class Outside:
     def look(self, paths: Sequence[str]) -> dict[str, PathState]:
         """State of each path. For a symlink, hash and content are those of the file that it leads to."""
         return {path: self._look(path) for path in paths}
+
+    def tree(self, places: Sequence[str]) -> dict[str, Found]:
+        """Everything below directories, by absolute path; symlinks are told and never followed.
+
+        At most 128 MiB are read, so that an agent cannot keep the host busy; a file beyond that has no data.
+
+        Args:
+            places: Absolute paths of directories; one that is not there has nothing below it.
+        """
+        found: dict[str, Found] = {}
+        left = _MOST_BYTES
+        for place in places:
+            with suppress(OSError):
+                top = kernel.open_inside(self._root, place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    for path, item in islice(_below(top, place.rstrip("/"), 0), _MOST_FILES):
+                        left -= len(item.data or b"")
+                        found[path] = item if left >= 0 else Found(item.kind, item.mode, item.size)
+                finally:
+                    os.close(top)
+        return found
 
     def _look(self, path: str) -> PathState:
         # O_PATH opens nothing: neither a FIFO nor a device is touched, and a file that may not be read is still seen.
@@ -81,6 +128,52 @@ class Outside:
         if about.st_uid == self._owner or stat.S_ISDIR(about.st_mode):
             return _read(place, about)
         return _read_system(_Held(place, about))
+
+
+def _below(directory: int, path: str, depth: int) -> Iterator[tuple[str, Found]]:
+    """What is in an open directory and below it, each thing reached by its name and no link."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return
+    for name in names:
+        whole = f"{path}/{name}"
+        try:
+            about = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError:
+            continue
+        kind, mode = _kind(about.st_mode), stat.S_IMODE(about.st_mode)
+        if kind == "symlink":
+            with suppress(OSError):
+                yield whole, Found(kind, mode, about.st_size, link=os.readlink(name, dir_fd=directory))
+        elif kind == "file":
+            yield whole, Found(kind, mode, about.st_size, _bytes(directory, name))
+        else:
+            yield whole, Found(kind, mode, about.st_size)
+        if kind == "directory" and depth < _MOST_DEPTH:
+            with suppress(OSError):
+                below = os.open(
+                    name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
+                )
+                try:
+                    yield from _below(below, whole, depth + 1)
+                finally:
+                    os.close(below)
+
+
+def _bytes(directory: int, name: str) -> bytes | None:
+    # It may have become something else meanwhile: a FIFO must not hold the host up.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        file = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        return os.read(file, _CHUNK) if stat.S_ISREG(os.fstat(file).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 class _Held:
