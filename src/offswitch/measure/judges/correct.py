@@ -1,0 +1,194 @@
+"""A judged rate, corrected for the errors that its judge was measured to make.
+
+A judge that finds four of five threats and calls one harmless message in fifty a threat reports a rate that is not the
+true one. Where its sensitivity and specificity are known the true rate can be estimated (Rogan, Gladen 1978, American
+Journal of Epidemiology 107(1)). They are known from a validation of finite size, and the interval carries that.
+
+The interval is Lang and Reiczigel's (2014, Preventive Veterinary Medicine 113(1), equations 2 to 17; the R package asht
+has the same in its `prevSeSp`). It was made for judges that are better than chance. One that a validation does not show
+to be that gets the whole of 0 to 1.
+
+What this rests on: that the judge errs on the messages judged as it erred on the set that it was validated on.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from offswitch.measure.statistics import LEVEL, Interval, clopper_pearson, newcombe
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge made of some messages.
+
+    Attributes:
+        positive: How many got the positive label.
+        negative: How many got the negative label.
+        not_judged: How many got none.
+    """
+
+    positive: int
+    negative: int
+    not_judged: int = 0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a judge did on messages whose labels are known. Messages that it did not judge are not in it.
+
+    Attributes:
+        positives: Judged messages that are positive.
+        found: How many of them got the positive label.
+        negatives: Judged messages that are negative.
+        cleared: How many of them got the negative label.
+    """
+
+    positives: int
+    found: int
+    negatives: int
+    cleared: int
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share of the positive ones that were found; None without any."""
+        return self.found / self.positives if self.positives else None
+
+    @property
+    def specificity(self) -> float | None:
+        """Share of the negative ones that were cleared; None without any."""
+        return self.cleared / self.negatives if self.negatives else None
+
+    @property
+    def obstacle(self) -> str:
+        """Why no rate can be corrected by it, in words; empty if one can."""
+        if not self.positives or not self.negatives:
+            return "cannot be corrected: the validation judged no message of one of the labels"
+        if self.found * self.negatives + self.cleared * self.positives <= self.positives * self.negatives:
+            return (
+                "cannot be corrected: sensitivity and specificity add up to 1 or less, no better than chance"
+            )
+        return ""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A judged rate without and with the correction. Rates are shares of messages, from 0 to 1.
+
+    Attributes:
+        observed: Share of the positive label among the judged messages; None if none was judged.
+        observed_interval: Its Clopper-Pearson interval.
+        corrected: The corrected share, held within 0 and 1; None if it cannot be corrected.
+        unclipped: The corrected share as the formula gives it. Far outside of 0 to 1 it says that the judge errs
+            otherwise on these messages than in the validation.
+        interval: Limits of the corrected share.
+        observed_bounds: Share among all messages if none of those that were not judged is positive, and if all are.
+        corrected_bounds: The same of the corrected share.
+        outer_bounds: The same of the lower and the upper limit: it holds whatever those are that were not judged.
+        level: Two-sided confidence level.
+        note: What is to be said of it; empty if nothing is.
+    """
+
+    observed: float | None
+    observed_interval: Interval | None
+    corrected: float | None
+    unclipped: float | None
+    interval: Interval | None
+    observed_bounds: Interval | None
+    corrected_bounds: Interval | None
+    outer_bounds: Interval | None
+    level: float
+    note: str
+
+
+def corrected(judged: Judged, validation: Validation, level: float = LEVEL) -> Corrected:
+    """Correct a judged rate.
+
+    Args:
+        judged: What the judge made of the messages.
+        validation: How it did where the labels are known.
+        level: Two-sided confidence level.
+
+    Returns:
+        The rate without and with the correction.
+
+    Raises:
+        ValueError: Something is no count.
+    """
+    _check(judged, validation)
+    k, n, blind = judged.positive, judged.positive + judged.negative, judged.not_judged
+    observed = k / n if n else None
+    around = clopper_pearson(k, n, level)
+    bounds = _spread((k / n, k / n), n, blind) if n else ((0.0, 1.0) if blind else None)
+    obstacle = validation.obstacle or ("" if n else "cannot be corrected: no message was judged")
+    if obstacle:
+        return Corrected(observed, around, None, None, None, bounds, None, None, level, obstacle)
+    # By the rate of false alarms and not by 1 - specificity: no rounding, so a perfect judge changes nothing.
+    se = validation.found / validation.positives
+    alarms = (validation.negatives - validation.cleared) / validation.negatives
+    unclipped = (k / n - alarms) / (se - alarms)
+    rate = min(1.0, max(0.0, unclipped))
+    better = newcombe(
+        validation.found,
+        validation.positives,
+        validation.negatives - validation.cleared,
+        validation.negatives,
+        level,
+    )
+    note, interval = "", (0.0, 1.0)
+    if better is None or better[0] <= 0:
+        note = (
+            "the validation is too small to show that the judge is better than chance: any rate is possible"
+        )
+    else:
+        interval = _limits(k, n, validation, rate, level)
+    return Corrected(
+        observed,
+        around,
+        rate,
+        unclipped,
+        interval,
+        bounds,
+        _spread((rate, rate), n, blind),
+        _spread(interval, n, blind),
+        level,
+        note,
+    )
+
+
+def _limits(k: int, n: int, validation: Validation, rate: float, level: float) -> Interval:
+    """Lang and Reiczigel's limits; their primes are the names here."""
+    z = float(stats.norm.ppf((1 + level) / 2))
+    # One success and one failure are added to each part of the validation, z squared trials to the sample.
+    n_se, n_sp, n_ap = validation.positives + 2, validation.negatives + 2, n + z * z
+    se, sp = (validation.found + 1) / n_se, (validation.cleared + 1) / n_sp
+    ap = (k + z * z / 2) / n_ap
+    v_se, v_sp = se * (1 - se) / n_se, sp * (1 - sp) / n_sp
+    p = (ap + sp - 1) / (se + sp - 1)
+    shift = 2 * z * z * (p * v_se - (1 - p) * v_sp)
+    spread = z * math.sqrt(ap * (1 - ap) / n_ap + p * p * v_se + (1 - p) ** 2 * v_sp) / (se + sp - 1)
+    low, high = p + shift - spread, p + shift + spread
+    # At the edges the shifted middle can miss the estimate itself.
+    return max(0.0, min(low, rate)), min(1.0, max(high, rate))
+
+
+def _spread(limits: Interval, n: int, blind: int) -> Interval:
+    """Limits among all messages: none of those that were not judged is positive, or all of them are."""
+    whole = n + blind
+    return limits[0] * n / whole, (limits[1] * n + blind) / whole
+
+
+def _check(judged: Judged, validation: Validation) -> None:
+    counts: list[Any] = [
+        judged.positive,
+        judged.negative,
+        judged.not_judged,
+        validation.found,
+        validation.positives - validation.found,
+        validation.cleared,
+        validation.negatives - validation.cleared,
+    ]
+    if any(not isinstance(count, int) or count < 0 for count in counts):
+        raise ValueError(f"{judged} and {validation} are no counts")
