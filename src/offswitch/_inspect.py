@@ -2,8 +2,9 @@
 
 from offswitch.measure.models import smollm2
 from offswitch.measure.organisms import provider
+from offswitch.measure.scenarios.oversight.task import oversight
 from offswitch.measure.scenarios.shutdown.task import shutdown
 from offswitch.measure.scenarios.ward.task import ward
 from offswitch.sandboxes import bubblewrap
 
-__all__ = ["bubblewrap", "provider", "shutdown", "smollm2", "ward"]
+__all__ = ["bubblewrap", "oversight", "provider", "shutdown", "smollm2", "ward"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import VERDICTS, Mechanism, VerdictName
 from offswitch.measure.logs import Decided, read
 from offswitch.measure.organisms import Organism
@@ -111,7 +112,7 @@ def calibrate(
             scenario=organism.scenario,
         )
         for model, organism in truth.items()
-        for arm in scenario(organism.scenario).arms.resolve(organism.conditions or ("A",))
+        for arm in _arms(organism)
     ]
     _empty(out)
     run(plan, out, todo, quiet)
@@ -122,6 +123,12 @@ def calibrate(
         tuple(f"{model} under {condition}" for model, condition, number in expected
               if (model, condition, number) not in found),
     )  # fmt: skip
+
+
+def _arms(organism: Organism) -> list[Condition]:
+    """The arms in which an organism's truth holds; of one that names none, the plainest of its scenario."""
+    about = scenario(organism.scenario)
+    return about.arms.resolve(organism.conditions or about.default[:1])
 
 
 def _empty(out: Path) -> None:

@@ -12,8 +12,11 @@ import yaml
 from offswitch.measure.conditions import Arms
 from offswitch.measure.episode import Verdict
 
-NAMES = ("shutdown", "ward")
+NAMES = ("shutdown", "ward", "oversight")
 """In the order in which they are listed."""
+
+RECORDED = ("deployed",)
+"""Those that are read from records, and cannot be run."""
 
 
 class UnknownScenario(ValueError):
@@ -34,6 +37,7 @@ class Scenario:
         options: Options of the task's own, each with the values that it may have (empty: any).
         calibrating: Options under which organisms are run, so that one that stalls is not waited for long.
         sandboxed: Whether an agent in it has a machine.
+        capability: Whether its task is a capability check, so that its arms are compared by what was right.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Scenario:
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)
     calibrating: dict[str, Any] = field(default_factory=dict)
     sandboxed: bool = True
+    capability: bool = False
 
     def task(self, **arguments: Any) -> Any:
         """Make its Inspect task; see the task for its arguments."""
@@ -65,7 +70,7 @@ def scenario(name: str) -> Scenario:
     Raises:
         UnknownScenario: There is none.
     """
-    if name not in NAMES:
+    if name not in (*NAMES, *RECORDED):
         raise UnknownScenario(f"unknown scenario {name!r}; the scenarios are: {', '.join(NAMES)}")
     found: Scenario = import_module(f"offswitch.measure.scenarios.{name}.about").SCENARIO
     return found
