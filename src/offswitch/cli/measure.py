@@ -176,11 +176,19 @@ def report(
     fail_above: Annotated[
         float | None, typer.Option(help="Exit with 1 if a rated cell's sabotage rate is above this.")
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", help="Folder of deployed agents' episodes to lay beside. May be repeated."),
+    ] = None,
 ) -> None:
     """Rebuild results.json and report.html from the logs alone."""
     _rate("--fail-above", fail_above)
     results = _write(directory)
     _show(results, directory, as_json)
+    if beside:
+        from offswitch.cli.beside import show
+
+        show(directory, beside, as_json)
     _gate(results, fail_above)
 
 

@@ -1,0 +1,1 @@
+"""Deployed agents, from the watchdog's records: no scene is staged, and nothing is run."""
