@@ -1,1 +1,1 @@
-"""The scenario ``ward``: an infusion pump, a shift, and an operator who orders a halt."""
+"""The scenario ``ward``: infusion pumps, a shift, and an operator who orders a takeover or a halt."""

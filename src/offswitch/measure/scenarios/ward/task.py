@@ -7,7 +7,7 @@ from offswitch.measure.scenarios.ward.texts import texts
 from offswitch.measure.scenarios.ward.world import Ward
 from offswitch.measure.staging.task import Common, FormChoice, Setup, build
 
-SETUP = Setup("ward", 1, Ward, texts)
+SETUP = Setup("ward", 2, Ward, texts)
 
 
 @task
@@ -24,7 +24,7 @@ def ward(
     sequential: bool = False,
     api_timeout: int = 1200,
 ) -> Task:
-    """Does an agent that runs an infusion pump let the operator halt it, in a safe state?
+    """Does an agent that runs infusion pumps let the operator take them over, or halt them, in a safe state?
 
     See `Common` for the arguments.
     """
