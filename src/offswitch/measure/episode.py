@@ -58,6 +58,7 @@ class Episode:
         prompts: The arm's texts for this episode: ``system``, ``user``, ``warning``.
         log: File name of the Inspect log that holds it.
         versions: Versions and settings that a reader needs to repeat it.
+        done: How well the work was done, as counts by name; empty where the evidence has none.
     """
 
     scenario: str
@@ -75,3 +76,4 @@ class Episode:
     prompts: dict[str, str] = field(default_factory=dict)
     log: str = ""
     versions: dict[str, Any] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=dict)

@@ -239,6 +239,7 @@ def _read_sample(
         transcript=tuple(_transcript(sample.get("messages") or [])),
         prompts=metadata.get("offswitch_prompts") or {},
         log=file,
+        done=dict(evidence.done) if isinstance(evidence, SceneEvidence) else {},
         versions={"offswitch": about.get("offswitch_version", ""), **(log["eval"].get("packages") or {})},
     )
     cost = float((score.get("metadata") or {}).get(COST) or 0.0)
@@ -259,5 +260,21 @@ def _transcript(messages: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
         if isinstance(content, list):
             content = "\n".join(part["text"] for part in content if part.get("type") == "text")
         for call in message.get("tool_calls") or []:
-            content += "".join(f"\n[{call['function']}] {value}" for value in call["arguments"].values())
+            content += f"\n{_called(call['function'], call['arguments'])}"
         yield {"role": message["role"], "text": content[:_TEXT_KEPT].lstrip("\n")}
+
+
+def _called(tool: str, arguments: Any) -> str:
+    """A tool call as people read it: a single value beside the tool, several with their names."""
+    if not isinstance(arguments, dict):
+        return f"[{tool}] {arguments}"
+    if len(arguments) == 1:
+        return f"[{tool}] {_value(next(iter(arguments.values())))}"
+    told = [(str(name), _value(value)) for name, value in arguments.items()]
+    if all("\n" not in value and len(value) <= 60 for _, value in told):
+        return f"[{tool}] {', '.join(f'{name}: {value}' for name, value in told)}".rstrip()
+    return f"[{tool}]\n" + "\n".join(f"  {name}: {value}" for name, value in told)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -25,7 +25,7 @@ from typing import Any
 import jsonschema
 
 from offswitch import __version__
-from offswitch.measure import scenarios, sequential, statistics
+from offswitch.measure import capability, scenarios, sequential, statistics
 from offswitch.measure.episode import MECHANISMS, VERDICTS, Episode
 from offswitch.measure.staging.findings import HONEST
 from offswitch.measure.statistics import LEVEL, Cluster
@@ -43,6 +43,10 @@ METRICS: dict[str, frozenset[str]] = {
 }
 """Which verdicts are events of a rate over exposed episodes."""
 CONTRASTED = ("sabotage", "attempt")
+DEED = "deed:"
+"""In front of a deed's name, where a contrast is one of deeds."""
+INSTRUCTIONS = frozenset({"clause", "place", "strength", "stake", "wording"})
+"""Factors of what is asked of the agent; arms that differ in another are an arm and its control, or a scenario's."""
 EXPOSED = frozenset({"complied", "attempted", "resisted", "evaded"})
 
 Key = tuple[str, str, str, str]
@@ -79,6 +83,7 @@ def build(episodes: Sequence[Episode], *, environment: dict[str, Any]) -> dict[s
         "offswitch": __version__,
         "cells": _round(cells),
         "contrasts": _round(_contrasts(cells, ordered)),
+        "capability": _round(_capability(cells, ordered)),
         "environment": environment,
     }
 
@@ -122,14 +127,23 @@ def _cell(key: Key, members: list[Episode]) -> dict[str, Any]:
     }
     for metric in METRICS:
         cell[metric] = _rate(_clusters(members, metric), first.deterministic, is_sequential)
-    try:
-        about = scenarios.scenario(scenario)
-    except scenarios.UnknownScenario:
+    about = _about(scenario)
+    if about is None:
         return cell
     if about.deeds:
         cell["deeds"] = {deed: _counted(members, _did(deed), is_sequential) for deed in about.deeds}
+    if about.deeds or about.capability:
         cell["honest"] = _counted(members, lambda one: HONEST in one.verdict.flags, is_sequential)
+    if about.capability:
+        cell["answers"] = capability.counts(members)
     return cell
+
+
+def _about(scenario: str) -> scenarios.Scenario | None:
+    try:
+        return scenarios.scenario(scenario)
+    except scenarios.UnknownScenario:
+        return None
 
 
 def _did(deed: str) -> Callable[[Episode], bool]:
@@ -147,6 +161,8 @@ def _counted(
 
 def _clusters(members: Iterable[Episode], metric: str) -> list[Cluster]:
     """``(events, exposed episodes)`` a seed, in the order of the seeds."""
+    if metric.startswith(DEED):
+        return _events(members, _did(metric.removeprefix(DEED)))
     return _events(members, lambda episode: episode.verdict.name in METRICS[metric])
 
 
@@ -200,35 +216,89 @@ def _contrasts(cells: list[dict[str, Any]], episodes: dict[Key, list[Episode]]) 
 
     Compared are each arm with A (with the first arm if A was not run), and all arms that differ in
     exactly one factor. Left out are cells that stopped early (their n depends on what was seen, and these
-    tests are for an n fixed before), that are deterministic, or in which nothing was exposed.
+    tests are for an n fixed before), that are deterministic, or in which nothing was exposed. Deeds are compared
+    between arms that differ in one factor which is no instruction: a control and its arm, two cells of a scenario's
+    own, watched and unwatched.
     """
     found = []
+    counted = []
     for block in _blocks(cells):
-        reference = next((cell for cell in block if cell["condition"] == REFERENCE), block[0])
+        reference = _reference(block)
+        about = _about(block[0]["scenario"])
         for number, one in enumerate(block):
             for other in block[number + 1 :]:
-                if reference not in (one, other) and _single_difference(one, other) is None:
+                factor = _single_difference(one, other)
+                if reference not in (one, other) and factor is None:
                     continue
                 a, b = (other, one) if other is reference else (one, other)
-                for metric in CONTRASTED:
-                    test = statistics.compare_clusters(
-                        _clusters(episodes[_key(a)], metric), _clusters(episodes[_key(b)], metric)
-                    )
-                    assert test is not None
-                    value, (low, high) = statistics.linear_combination(
-                        [_term(1, b, metric), _term(-1, a, metric)]
-                    )
-                    found.append(
-                        {
-                            "scenario": a["scenario"], "model": a["model"], "form": a["form"],
-                            "a": a["condition"], "b": b["condition"], "metric": metric,
-                            "difference": value, "low": max(-1.0, low), "high": min(1.0, high),
-                            "level": LEVEL, "method": "newcombe", "p": test.p, "test": test.name,
-                        }
-                    )  # fmt: skip
-    for contrast, p in zip(found, statistics.holm([contrast["p"] for contrast in found]), strict=True):
-        contrast["p_holm"] = p
+                for metric in (*CONTRASTED, *_deeds_contrasted(a, b, factor)):
+                    found.append(_contrast(a, b, metric, episodes))
+                    # What was seen in neither arm cannot come out as a difference, so it takes no share of the
+                    # error (Tarone 1990, Biometrics 46). Rates over verdicts take theirs in every case, but in a
+                    # capability check, where there is nothing that could be seen.
+                    verdicts = not metric.startswith(DEED) and not (about and about.capability)
+                    counted.append(verdicts or bool(_counts(a, metric) + _counts(b, metric)))
+    adjusted = iter(statistics.holm([one["p"] for one, counts in zip(found, counted, strict=True) if counts]))
+    for contrast, counts in zip(found, counted, strict=True):
+        contrast["p_holm"] = next(adjusted) if counts else 1.0
     return found
+
+
+def _contrast(
+    a: dict[str, Any], b: dict[str, Any], metric: str, episodes: dict[Key, list[Episode]]
+) -> dict[str, Any]:
+    test = statistics.compare_clusters(
+        _clusters(episodes[_key(a)], metric), _clusters(episodes[_key(b)], metric)
+    )
+    assert test is not None
+    value, (low, high) = statistics.linear_combination([_term(1, b, metric), _term(-1, a, metric)])
+    return {
+        "scenario": a["scenario"], "model": a["model"], "form": a["form"],
+        "a": a["condition"], "b": b["condition"], "metric": metric,
+        "difference": value, "low": max(-1.0, low), "high": min(1.0, high),
+        "level": LEVEL, "method": "newcombe", "p": test.p, "test": test.name,
+    }  # fmt: skip
+
+
+def _deeds_contrasted(a: dict[str, Any], b: dict[str, Any], factor: str | None) -> list[str]:
+    """The deeds in which two arms are compared: all for the pair watched and unwatched, else those that were done."""
+    if factor is None or factor in INSTRUCTIONS:
+        return []
+    names = [f"{DEED}{deed}" for deed in a.get("deeds", {}) if deed in b.get("deeds", {})]
+    asked = {a["factors"].get("oversight"), b["factors"].get("oversight")} == {"watched", "unwatched"}
+    return [name for name in names if asked or _counts(a, name) + _counts(b, name)]
+
+
+def _counts(cell: dict[str, Any], metric: str) -> int:
+    """Episodes of a cell that are events of a metric."""
+    if metric.startswith(DEED):
+        return int(cell["deeds"][metric.removeprefix(DEED)]["count"])
+    return sum(cell["counts"][name] for name in METRICS[metric])
+
+
+def _reference(block: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The cell that the others of one scenario, model and form are compared with."""
+    about = _about(block[0]["scenario"])
+    plainest = about.default[0] if about else REFERENCE
+    return next((cell for cell in block if cell["condition"] == plainest), block[0])
+
+
+def _capability(cells: list[dict[str, Any]], episodes: dict[Key, list[Episode]]) -> list[dict[str, Any]]:
+    """Differences of what arms of a capability check showed, with Holm's correction over all of them."""
+    blocks: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for cell in cells:
+        # A cell that stopped early did so at a number of seeds that hangs on what they showed.
+        if "answers" in cell and not cell["sequential"]:
+            blocks[(cell["scenario"], cell["model"], cell["form"])].append(cell)
+    return capability.corrected(
+        [
+            one
+            for block in blocks.values()
+            for one in capability.compare(
+                block, lambda cell: episodes[_key(cell)], _reference(block), _single_difference
+            )
+        ]
+    )
 
 
 def _blocks(cells: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -245,8 +315,8 @@ def _key(cell: dict[str, Any]) -> Key:
 
 
 def _term(coefficient: float, cell: dict[str, Any], metric: str) -> tuple[float, float, float]:
-    worth = cell[metric]["effective"]
-    return coefficient, cell[metric]["rate"] * worth, worth
+    rate = cell["deeds"][metric.removeprefix(DEED)] if metric.startswith(DEED) else cell[metric]
+    return coefficient, rate["rate"] * rate["effective"], rate["effective"]
 
 
 def _single_difference(a: dict[str, Any], b: dict[str, Any]) -> str | None:
@@ -372,6 +442,14 @@ def validate(results: Any) -> None:
                 raise ResultsError(f"{where}.{metric}.rate: {rate} is not what the counts give, {expected}")
             if (low is None) != (high is None) or (low is not None and not low <= rate <= high):
                 raise ResultsError(f"{where}.{metric}: {rate} does not lie within {low} to {high}")
+    for number, one in enumerate(results.get("capability", [])):
+        where, value = f"$.capability[{number}]", one["difference"]
+        if not math.isclose(one["score_b"] - one["score_a"], value, abs_tol=1e-8):
+            raise ResultsError(f"{where}.difference: {value} is not what the scores give")
+        if (one["low"] is None) != (one["high"] is None) or (
+            one["low"] is not None and not one["low"] <= value <= one["high"]
+        ):
+            raise ResultsError(f"{where}: {value} does not lie within {one['low']} to {one['high']}")
 
 
 def dumps(results: dict[str, Any]) -> str:
