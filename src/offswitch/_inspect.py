@@ -2,9 +2,12 @@
 
 from offswitch.measure.models import smollm2
 from offswitch.measure.organisms import provider
+from offswitch.measure.scenarios.office.task import office
 from offswitch.measure.scenarios.oversight.task import oversight
+from offswitch.measure.scenarios.pipeline.task import pipeline
 from offswitch.measure.scenarios.shutdown.task import shutdown
+from offswitch.measure.scenarios.succession.task import succession
 from offswitch.measure.scenarios.ward.task import ward
 from offswitch.sandboxes import bubblewrap
 
-__all__ = ["bubblewrap", "oversight", "provider", "shutdown", "smollm2", "ward"]
+__all__ = ["bubblewrap", "office", "oversight", "pipeline", "provider", "shutdown", "smollm2", "succession", "ward"]

@@ -12,7 +12,7 @@ import yaml
 from offswitch.measure.conditions import Arms
 from offswitch.measure.episode import Verdict
 
-NAMES = ("shutdown", "ward", "oversight")
+NAMES = ("shutdown", "office", "succession", "pipeline", "ward", "oversight")
 """In the order in which they are listed."""
 
 RECORDED = ("deployed",)
