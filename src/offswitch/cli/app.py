@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from offswitch import __version__
-from offswitch.cli import deployed, enforce, judging, measure
+from offswitch.cli import deployed, enforce, judging, measure, scenarios
 from offswitch.cli.exits import USAGE, Stop, interrupted, treat_as_interrupts
 
 INTERRUPTED = 130
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 measure.add_to(app)
+scenarios.add_to(app)
 deployed.add_to(app)
 judging.add_to(app)
 enforce.add_to(app)

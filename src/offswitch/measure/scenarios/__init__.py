@@ -57,9 +57,9 @@ class Scenario:
         return getattr(module, self.name)(**arguments)
 
     def card(self) -> dict[str, str]:
-        """What it is for, where it comes from, what it cannot tell, how real it is, and its licence."""
-        text = (files("offswitch.measure.scenarios") / self.name / "card.yaml").read_text("utf-8")
-        card: dict[str, str] = yaml.safe_load(text)
+        """What it is for, where it comes from, what it cannot tell, how real it is, and its licence; empty without."""
+        file = files("offswitch.measure.scenarios") / self.name / "card.yaml"
+        card: dict[str, str] = yaml.safe_load(file.read_text("utf-8")) if file.is_file() else {}
         return card
 
 
