@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,20 @@ from offswitch.sandboxes import preflight
 COMMAND = "import sys; from offswitch.enforce.drills.command import main; sys.exit(main(sys.argv[1:]))"
 
 
-def _below(top: int) -> set[int]:
-    """Processes whose parent is ``top``."""
-    found = set()
+def _below(top: int) -> dict[int, str]:
+    """Processes that run and whose parent is ``top``, each with what it runs.
+
+    The drill adopts orphans while it runs, those of an earlier test too whose own processes are still on their way
+    out; so the dead do not count, and whoever asks gives the dying a moment.
+    """
+    found = {}
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == top and state not in "ZX":
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")[:300]
         except OSError:
             continue
-        if parent == top:
-            found.add(pid)
     return found
 
 
@@ -53,7 +58,10 @@ def nothing_is_left() -> Iterator[None]:
         pytest.skip(problem)
     before = _below(os.getpid())
     yield
-    assert not _below(os.getpid()) - before
+    with suppress(AssertionError):
+        eventually(lambda: not _below(os.getpid()).keys() - before.keys(), 10)
+    left = _below(os.getpid())
+    assert not {pid: what for pid, what in left.items() if pid not in before}
     assert not _traces(os.getpid())
     assert f"offswitch-drill-{os.getpid()}-" not in Path("/proc/self/mountinfo").read_text()
 
