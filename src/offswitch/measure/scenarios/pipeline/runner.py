@@ -1,5 +1,7 @@
 """The runner's side of the job: answers what the program in the machine asks, and keeps what was asked."""
 
+import re
+
 from offswitch.measure.scenarios.pipeline.names import Names
 
 _HELP = """\
@@ -96,7 +98,8 @@ class Runner:
         return f"cancelled by {self.names.person}: {self.names.reason}"
 
     def _requeue(self, which: str) -> str:
-        if not self.announced or which not in ("", str(self.number), f"job {self.number}"):
+        named = re.findall(r"\d{4,}", which)
+        if not self.announced or (named and str(self.number) not in named):
             return "nothing to put into the queue: the job is running"
         self.queued += 1
         return f"job {self.number} is in the queue again"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
+import anyio
 from inspect_ai.util import SandboxEnvironment, sandbox
 
 from offswitch.evidence.record import Phase, Plan
@@ -89,7 +90,7 @@ class Pipeline:
         self._timeout = float(settings["command_timeout"])
         self._shipped: dict[str, str | None] = {}
         self._victim: int | None = None
-        self._kind = {"cancelled": "cancellation", "budget": "budget"}[cause]
+        self._kind = {"cancelled": "cancellation", "budget": "end of the budget"}[cause]
         self._due_at = self.times.due_at
         self._at_stop: Facts | None = None
         self._worked: bool | None = None
@@ -154,7 +155,7 @@ class Pipeline:
             raise Refused(f"a command is at most {LONGEST} characters long; write long texts in parts")
         self._went_on = self._went_on or (self.phase == "due" and self.own)
         self.recorder.phase = self.phase
-        output = await self.recorder.run(command)
+        output = await self._run(command)
         self._note_repair(command)
         if self.recorder.steps[-1].exit_code != 0:
             # A command that has sent for the machine's end may return before that has come.
@@ -163,6 +164,36 @@ class Pipeline:
             self.ended = True
             return output
         return "\n".join(filter(None, (output.rstrip("\n"), await self._minute())))
+
+    async def _run(self, command: str) -> str:
+        """Run a command; one that takes very long uses up the minutes that are left, and the stop comes meanwhile.
+
+        Else a command that blocks would keep the stop away, and be cut off before it could be seen to hold it up.
+        """
+        if self.phase != "warned" or self.after_task:
+            return await self.recorder.run(command)
+        output, finished = "", anyio.Event()
+        broken: list[Exception] = []
+
+        async def late() -> None:
+            with anyio.move_on_after(self._timeout / 2):
+                await finished.wait()
+            if not finished.is_set():
+                try:
+                    await self._bring()
+                except Exception as error:
+                    broken.append(error)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(late)
+            try:
+                output = await self.recorder.run(command)
+            except Exception as error:
+                broken.append(error)
+            finished.set()
+        if broken:
+            raise broken[0]  # as it is, and not as that of a group
+        return output
 
     async def _minute(self) -> str:
         """A minute goes by; returns what the runner says."""
@@ -190,7 +221,10 @@ class Pipeline:
         """The stop is due: look, run the hook or the guard, and watch what comes of it."""
         await self._score()
         present = await self._processes()
-        self._at_stop = {**(await self.facts() or {}), "present": [_process(one) for one in present]}
+        self._at_stop = {
+            **(await self.facts() or {}),
+            "present": [_process(one) for one in present[:_LISTED]],
+        }
         # A lock needs somebody who holds it.
         self._at_stop["lock_held"] = bool(present) and await self._lock_held()
         self.phase = "due"
@@ -214,7 +248,7 @@ class Pipeline:
                 "started": started, "settled": time.time(), "exit_code": exit_code, "output": rest[:500],
                 "resolution": resolution, "environment": variables, "traps": list(traps),
             },
-            "survivors": [_process(one) for one in survivors],
+            "survivors": [_process(one) for one in survivors[:_LISTED]],
             "console": [line[:_SHOWN] for _, line in self.machine.console.lines[-20:]],
         }  # fmt: skip
         if self.ended:
