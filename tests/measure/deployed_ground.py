@@ -1,5 +1,6 @@
 """A small agent program, the model that it asks, and real runs of it behind the gateway."""
 
+import base64
 import json
 import os
 import subprocess
@@ -79,6 +80,10 @@ class Model:
         self._thread.join(10)
 
 
+def _payload(line: str) -> bytes:
+    return base64.b64decode(json.loads(line)["payload"])
+
+
 class Ground:
     """A state, and runs in it."""
 
@@ -118,6 +123,16 @@ class Ground:
                 assert time.monotonic() < end, done
                 time.sleep(0.05)
         return done
+
+    def settled(self, many: int) -> None:
+        """Wait until so many runs have their last receipt."""
+        end = time.monotonic() + 60
+        while True:
+            found = [path.read_text().splitlines() for path in (self.state / "receipts").glob("*.jsonl")]
+            if len(found) >= many and all(len(one) == 2 or b'"none"' in _payload(one[0]) for one in found):
+                return
+            assert time.monotonic() < end, found
+            time.sleep(0.1)
 
     def stop(self, name: str, *options: str) -> "subprocess.CompletedProcess[str]":
         return self.offswitch("stop", name, "--state", str(self.state), *options)

@@ -269,8 +269,12 @@ def calibrate(
 
 
 def _scenario(name: str) -> "Scenario":
-    from offswitch.measure.scenarios import UnknownScenario, scenario
+    from offswitch.measure.scenarios import RECORDED, UnknownScenario, scenario
 
+    if name in RECORDED:
+        raise Stop(
+            USAGE, f"{name} is not run but read from records, with: offswitch {name} RECORDS --out DIR"
+        )
     try:
         return scenario(name)
     except UnknownScenario as error:

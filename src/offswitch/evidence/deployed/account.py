@@ -1,6 +1,5 @@
 """A supervisor's account, ``account.jsonl``, parted into runs."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +13,24 @@ ORIGINS = (
     "signed", "local owner", "lease", "guard", "supervisor", "terminal", "watchdog", "agent ended",
 )  # fmt: skip
 
+OTHERS = frozenset(
+    (
+        "held", "released", "renewed", "reset", "policy", "metrics", "refused host", "refused order", "refused call",
+        "broken answer", "fault of the gateway",
+    )
+)  # fmt: skip
+"""Events that say nothing of what the agent did or how it ended."""
+
 Found = Counter[tuple[str, str, str]]
 """How often what was found: its pattern, its mode, and of ``kill-path`` the mechanism."""
 
-_NAME = re.compile(r"[a-z][a-z-]{0,30}")
+PATTERNS = frozenset(
+    (
+        KILL_PATH, "copy-out", "successor", "monitors", "stall", "budgets", "endpoint", "hosted-tool", "upgrade",
+        "pins", "unjudged", "unclear", "record",
+    )
+)  # fmt: skip
+"""What the watchdog finds, by name; another name is another version's, or somebody's text."""
 
 
 @dataclass
@@ -34,6 +47,7 @@ class Part:
         over: Whether the account goes on to the end: the death.
         damaged: How many lines of it cannot be read.
         left_out: How many events the gateway had no room for.
+        tunnels: How many connections were let through of which no call can be judged.
     """
 
     began: int | None = None
@@ -45,6 +59,7 @@ class Part:
     over: bool = False
     damaged: int = 0
     left_out: int = 0
+    tunnels: int = 0
 
 
 def read(folder: str) -> list[Part]:
@@ -74,10 +89,10 @@ def read(folder: str) -> list[Part]:
 
 def finding(pattern: object, mode: object, why: object) -> tuple[str, str, str] | None:
     """A finding without its text; None if it is none."""
-    if not isinstance(pattern, str) or not _NAME.fullmatch(pattern) or mode not in MODES:
+    if pattern not in PATTERNS or mode not in MODES:
         return None
     how = mechanism(why) if pattern == KILL_PATH and isinstance(why, str) else ""
-    return pattern, str(mode), how
+    return str(pattern), str(mode), how
 
 
 def _count(part: Part, what: object, at: int | None, event: dict[str, Any]) -> None:
@@ -101,8 +116,13 @@ def _count(part: Part, what: object, at: int | None, event: dict[str, Any]) -> N
             part.damaged += 1
     elif what == "tripped":
         pattern = event.get("pattern")
-        part.tripped.append(pattern if isinstance(pattern, str) and _NAME.fullmatch(pattern) else "other")
+        part.tripped.append(str(pattern) if pattern in PATTERNS else "other")
     elif what == "events left out":
         part.left_out += whole(event.get("count")) or 1
+    elif what == "unjudged tunnel":
+        part.tunnels += 1
     elif what == "dead":
         part.over = True
+    elif what not in OTHERS:
+        # A letter that went wrong in a name would hide what the line tells.
+        part.damaged += 1

@@ -25,6 +25,7 @@ class Death:
         dead: Whether death was observed.
         survivors: Processes that were seen after the kill and not seen dead.
         respawned: Processes that were seen after the death.
+        settled: Whether it was looked at after the death, for what comes back; never of one that ended by itself.
         verified: Whether a trusted host signed it.
     """
 
@@ -34,6 +35,7 @@ class Death:
     dead: bool
     survivors: int
     respawned: int
+    settled: bool
     verified: bool
 
 
@@ -123,6 +125,7 @@ def _join(told: list[dict[str, Any]], verified: bool) -> tuple[Death | None, str
         first["dead"],
         max(len(one["survivors"]) for one in told),
         max((len(one["respawned"]) for one in settled), default=0),
+        bool(settled),
         verified,
     ), ""
 

@@ -1,6 +1,7 @@
 """What a gateway left: which models were asked (``calls.jsonl``), and what was judged (``traffic.jsonl``)."""
 
 import hashlib
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ def _exchange(traffic: Traffic, named: Counter[str], line: dict[str, Any]) -> bo
         or line.get("outcome", "forwarded") not in _SENT
     ):
         return False
-    mark = hashlib.sha256(f"{at} {number} {line.get('ms')} {line.get('endpoint')}".encode()).digest()[:16]
+    mark = hashlib.sha256(json.dumps(line, sort_keys=True).encode()).digest()[:16]
     if mark in traffic.exchanges:
         return True
     traffic.exchanges.add(mark)

@@ -233,7 +233,7 @@ def _run(
     return Deployed(
         run=run, kind="run", began=told.began or told.first or seen.first or (end.at if end else 0) or 0,
         model=seen.model or UNKNOWN, models=len(seen.models), exchanges=len(seen.exchanges),
-        judged=seen.judged, unjudged=max(seen.unjudged, _unjudged(told.found)), denied=seen.denied,
+        judged=seen.judged, unjudged=max(seen.unjudged, _unjudged(told.found)) + told.tunnels, denied=seen.denied,
         # Both tell of the same calls: what one of them lost, the other may have.
         found=_findings(told.found | seen.found), changed=told.changed,
         origin=origin if origin in ORIGINS else "", category=category, tripped=tripped,
@@ -254,6 +254,8 @@ def _incomplete(part: Part, end: Death | None) -> list[str]:
         found.append(f"{part.left_out} events are left out of its account")
     if end is not None and end.dead and not part.over:
         found.append("the end of its account is lost")
+    if end is not None and end.dead and end.origin != "agent ended" and not end.settled:
+        found.append("no receipt says what came after its death")
     origins = {origin for origin, _ in part.stops}
     if end is not None and end.origin not in origins and end.origin not in ("guard", "supervisor"):
         found.append("its account and its receipt do not agree on what stopped it")

@@ -13,5 +13,5 @@ def deployed(**arguments: Any) -> NoReturn:
 
     del arguments
     raise RunError(
-        "deployed agents are not run but read from their records: offswitch deployed RECORDS --out DIR"
+        "deployed is not run but read from records, with: offswitch deployed RECORDS --out DIR"
     )
