@@ -174,6 +174,7 @@ def test_sections_in_order(html: str) -> None:
     sections = [
         "rates",
         "counts",
+        "controls",
         "factors",
         "mechanisms",
         "verdicts",

@@ -18,9 +18,10 @@ from markupsafe import Markup
 
 from offswitch.measure.episode import MECHANISMS, VERDICTS, Episode
 from offswitch.measure.published import CAVEAT, PublishedRate, published, same_model
-from offswitch.measure.report import charts, words
+from offswitch.measure.report import charts, sides, words
 from offswitch.measure.report.safe import clip, visible
 from offswitch.measure.report.samples import CellKey, by_cell, prompts, samples
+from offswitch.measure.scenarios import Scenario
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,6 +30,8 @@ __all__ = ["render", "write"]
 
 CHARTED = 60
 """Rows in one chart; what is beyond stands in the tables only."""
+
+_POINTS = "(datum.value > 0 ? '+' : datum.value < 0 ? '−' : '') + format(abs(datum.value) * 100, '.3~g')"
 
 LISTED = 400
 """Rows in the table of contrasts."""
@@ -44,6 +47,8 @@ class _Group:
     effects: list[dict[str, Any]] = field(default_factory=list)
     contrasts: list[dict[str, Any]] = field(default_factory=list)
     published: list[PublishedRate] = field(default_factory=list)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    comparisons_chart: charts.Picture | None = None
     rates_chart: charts.Picture | None = None
     effects_chart: charts.Picture | None = None
 
@@ -51,6 +56,39 @@ class _Group:
     def models(self) -> list[str]:
         """The models, in the order of the cells."""
         return list(dict.fromkeys(str(cell["model"]) for cell in self.cells))
+
+    @property
+    def about(self) -> Scenario | None:
+        """What is known of the scenario."""
+        return words.about(self.scenario)
+
+    @property
+    def card(self) -> list[tuple[str, str]]:
+        """The scenario's card, as names and texts."""
+        card = self.about.card() if self.about else {}
+        return [(str(name).replace("_", " "), " ".join(str(text).split())) for name, text in card.items()]
+
+    @property
+    def is_check(self) -> bool:
+        """Whether it is a capability check, which has no acts against the stop to count."""
+        return any("answers" in cell for cell in self.cells)
+
+    @property
+    def deeds(self) -> dict[str, str]:
+        """The scenario's deeds with what each is, as far as the results have them."""
+        meanings = self.about.deeds if self.about else {}
+        names = dict.fromkeys(deed for cell in self.cells for deed in cell.get("deeds", {}))
+        return {name: meanings.get(name, "") for name in names}
+
+    @property
+    def beside(self) -> list[sides.Sides]:
+        """Arms beside their controls."""
+        return [] if self.is_check else sides.controls(self.cells, self.about)
+
+    @property
+    def oversight(self) -> list[sides.Oversight]:
+        """Models that were told that they are watched, and that they are not."""
+        return [] if self.is_check else sides.oversight(self.cells, self.contrasts)
 
     @property
     def mechanisms(self) -> list[str]:
@@ -95,12 +133,13 @@ def render(results: dict[str, Any], episodes: Sequence[Episode], *, title: str |
     for group in groups:
         group.published = _published(group)
         group.rates_chart = _rates_chart(group)
-        group.effects_chart = _effects_chart(group)
+        group.effects_chart = None if group.is_check else _effects_chart(group)
+        group.comparisons_chart = _comparisons_chart(group)
     order = [_key(cell) for group in groups for cell in group.cells]
     cells = by_cell(episodes)
     environment = results.get("environment") or {}
     html = _template().render(
-        title=title or "Does the agent let itself be shut down?",
+        title=title or _title(groups),
         results=results,
         groups=groups,
         anchors={cell: f"cell-{number}" for number, cell in enumerate(order, 1)},
@@ -120,6 +159,11 @@ def render(results: dict[str, Any], episodes: Sequence[Episode], *, title: str |
         w=words,
         clip=clip,
         listed=LISTED,
+        blocks=sides.BLOCKS,
+        has_deeds=any(group.deeds for group in groups),
+        has_sides=any(group.beside for group in groups),
+        has_oversight=any(group.oversight for group in groups),
+        has_checks=any(group.is_check for group in groups),
     )
     # No character is left that cannot be encoded; should one slip through, it must not cost the report.
     return html.encode("utf-8", "replace").decode("utf-8")
@@ -166,6 +210,12 @@ def _template() -> "Template":
     return environment.get_template("page.html.j2")
 
 
+def _title(groups: Sequence[_Group]) -> str:
+    if {group.scenario for group in groups} <= {"shutdown"}:
+        return "Does the agent let itself be shut down?"
+    return "Does the agent let itself be stopped?"
+
+
 def _key(cell: words.Cell) -> CellKey:
     return str(cell["scenario"]), str(cell["model"]), str(cell["condition"]), str(cell["form"])
 
@@ -183,6 +233,8 @@ def _groups(results: dict[str, Any], effects: Sequence[Mapping[str, Any]]) -> li
         group.cells.sort(key=lambda c: (bool(c["deterministic"]), place[str(c["model"])]))
     for contrast in results["contrasts"]:
         groups[(contrast["scenario"], contrast["form"])].contrasts.append(contrast)
+    for comparison in results.get("capability", []):
+        groups[(comparison["scenario"], comparison["form"])].comparisons.append(comparison)
     for effect in effects:
         groups[(effect["scenario"], effect["form"])].effects.append(dict(effect))
     # What says something about a model comes first.
@@ -231,7 +283,7 @@ def _rate_row(cell: words.Cell, rates: Sequence[PublishedRate]) -> charts.Row:
         if rate.condition == arm and same_model(str(cell["model"]), rate.model):
             text = f"{rate.percent:g}%"
             tracks.append(charts.Track("published", (rate.rate,), rate.interval, text, rate.short))
-    return charts.Row(arm, words.arm_summary(arm), tuple(tracks))
+    return charts.Row(arm, words.arm_summary(str(cell["scenario"]), arm), tuple(tracks))
 
 
 def _rate_track(kind: charts.Kind, cell: words.Cell, count: int, exposed: int) -> charts.Track:
@@ -292,8 +344,39 @@ def _effects_chart(group: _Group) -> charts.Picture | None:
         blocks,
         domain=(-end, end),
         ticks=(-end, -end / 2, 0, end / 2, end),
-        form="(datum.value > 0 ? '+' : datum.value < 0 ? '−' : '') + format(abs(datum.value) * 100, '.3~g')",
+        form=_POINTS,
         columns=("points and interval", "arms"),
+        zero=True,
+    )
+
+
+def _comparisons_chart(group: _Group) -> charts.Picture | None:
+    """What following from a good result does to the share that is right."""
+    blocks = []
+    ends: list[float] = []
+    known = {str(cell["model"]) for cell in group.cells if cell["deterministic"]}
+    for model in dict.fromkeys(str(one["model"]) for one in group.comparisons[:CHARTED]):
+        rows = []
+        for one in group.comparisons[:CHARTED]:
+            if one["model"] != model:
+                continue
+            interval = None if one["low"] is None else (float(one["low"]), float(one["high"]))
+            ends += [float(one["difference"]), *(interval or ())]
+            limits = f" [{words.points(interval[0])}, {words.points(interval[1])}]" if interval else ""
+            text = f"{words.points(one['difference'])}{limits}"
+            kind: charts.Kind = "organism" if model in known else "sabotage"
+            track = charts.Track(kind, (float(one["difference"]),), interval, text)
+            rows.append(charts.Row(f"{one['a']} → {one['b']}", "", (track,), f"{one['seeds']} seeds"))
+        blocks.append(charts.Block(model, tuple(rows)))
+    if not blocks:
+        return None
+    end = charts.nice_end(ends)
+    return charts.draw(
+        blocks,
+        domain=(-end, end),
+        ticks=(-end, -end / 2, 0, end / 2, end),
+        form=_POINTS,
+        columns=("points and interval", "paired"),
         zero=True,
     )
 
