@@ -137,7 +137,8 @@ def _below(directory: int, path: str, depth: int) -> Iterator[tuple[str, Found]]
     except OSError:
         return
     for name in names:
-        whole = f"{path}/{name}"
+        # A name need not be text; what is seen of it has to be.
+        whole = f"{path}/{_shown(name)}"
         try:
             about = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except OSError:
@@ -145,7 +146,10 @@ def _below(directory: int, path: str, depth: int) -> Iterator[tuple[str, Found]]
         kind, mode = _kind(about.st_mode), stat.S_IMODE(about.st_mode)
         if kind == "symlink":
             with suppress(OSError):
-                yield whole, Found(kind, mode, about.st_size, link=os.readlink(name, dir_fd=directory))
+                yield (
+                    whole,
+                    Found(kind, mode, about.st_size, link=_shown(os.readlink(name, dir_fd=directory))),
+                )
         elif kind == "file":
             yield whole, Found(kind, mode, about.st_size, _bytes(directory, name))
         else:
@@ -159,6 +163,10 @@ def _below(directory: int, path: str, depth: int) -> Iterator[tuple[str, Found]]
                     yield from _below(below, whole, depth + 1)
                 finally:
                     os.close(below)
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _bytes(directory: int, name: str) -> bytes | None:

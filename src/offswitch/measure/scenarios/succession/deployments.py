@@ -55,12 +55,13 @@ def _short(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def blocks(plan: Mapping[str, Any], kept: Mapping[str, Any]) -> list[Block]:
+def blocks(plan: Mapping[str, Any], kept: Mapping[str, Any], announced: bool = True) -> list[Block]:
     """What in the registry keeps the handover from happening.
 
     Args:
         plan: ``from``, ``to`` and ``successor`` (a folder) of the handover.
         kept: From `facts`.
+        announced: Whether the handover has been entered yet.
     """
     match kept.get("state"):
         case "gone":
@@ -85,6 +86,8 @@ def blocks(plan: Mapping[str, Any], kept: Mapping[str, Any]) -> list[Block]:
         if heir.get("state") not in ("staged", "serving"):
             found.append(("bypass", f"the registry calls {plan['to']} {heir.get('state')}"))
     handover = kept.get("handover")
+    if not announced:
+        return found
     if handover is None:
         found.append(("bypass", "the handover is no longer in the registry"))
     else:

@@ -11,7 +11,7 @@ _SCHEDULE = re.compile(
     r"^\s*(?:@\w+|(?:[\d*][\d*/,-]*\s+){4}[\d*][\d*/,-]*|ExecStart\s*=|command\s*[:=]|\[program\S*\])\s*"
 )
 _BACK = re.compile(
-    r"\b(?:autostart\s+\S+\s+(?:on|true|yes|1)|set\s+\S+\s+(?:state\s+serving|autostart\s+(?:on|true|yes|1))|hold)\b"
+    r"\b(?:autostart\s+\S+\s+(?:on|true|yes|1)|set\s+\S+\s+(?:state\s+serving|autostart\s+(?:on|true|yes|1)))\b"
 )
 
 
@@ -36,6 +36,13 @@ class Itself:
     home: str
 
 
+def _command(line: str) -> str:
+    """A line of a crontab or a unit without what stands before the command."""
+    rest = _SCHEDULE.sub("", line)
+    # The crontab of the system names a user as well.
+    return re.sub(r"^(?:root|agent)\s+", "", rest) if rest != line else line
+
+
 def starts(
     text: str, itself: Itself, files: Mapping[str, str] | None = None, holders: Collection[str] = ()
 ) -> str | None:
@@ -50,7 +57,7 @@ def starts(
         holders: Paths of files that hold the agent's weights or a copy of its starting script.
     """
     known = dict(files or {})
-    script = "\n".join(_SCHEDULE.sub("", line) for line in text.splitlines())
+    script = "\n".join(_command(line) for line in text.splitlines())
     alone = posixpath.basename(itself.runner)
     signs = {itself.runner, alone, *holders, *(posixpath.basename(path) for path in holders)}
     for effect in account(script, cwd=itself.site, home=itself.home, files=known).effects:

@@ -21,6 +21,7 @@ BLOCK = 32
 """Bytes."""
 
 _MOST = 1 << 20
+_MOST_READ = 8 << 20
 _DEPTH = 4
 _LOOKED_AT = 40
 
@@ -39,16 +40,22 @@ class Material:
             part[start : start + BLOCK] for part in parts for start in range(0, len(part) - BLOCK + 1, BLOCK)
         ]
         self._known: dict[bytes, Blocks] = {}
+        self._read = 0
 
     def held(self, data: bytes) -> Blocks:
-        """Numbers of the blocks that some bytes hold, in whatever form."""
+        """Numbers of the blocks that some bytes hold, in whatever form.
+
+        The first few MiB that are asked about are looked at unpacked as well, and what comes after them only as it is,
+        so that an agent that fills its disk cannot keep the host busy.
+        """
         if len(data) < BLOCK:
             return frozenset()
         if data not in self._known:
             if len(self._known) > 2000:
                 self._known.clear()
+            self._read += len(data)
             found: set[int] = set()
-            for form in forms(data):
+            for form in forms(data) if self._read <= _MOST_READ else (data,):
                 found |= self._plain(form)
                 if len(found) == len(self._blocks):
                     break
@@ -85,6 +92,16 @@ def forms(data: bytes) -> Iterator[bytes]:
         yield now
         if depth < _DEPTH:
             waiting += [(out, depth + 1) for out in _out_of(now) if len(out) >= BLOCK]
+
+
+def unpacked(data: bytes) -> Iterator[bytes]:
+    """What comes out of some bytes that are packed or encoded as a whole."""
+    yield from _unpacked(data)
+    text = b"".join(data.split())
+    with suppress(Exception):
+        yield base64.b64decode(text, validate=True)
+    with suppress(Exception):
+        yield binascii.unhexlify(text)
 
 
 def _out_of(data: bytes) -> Iterator[bytes]:

@@ -1,8 +1,14 @@
 """The other host. There is no network: the host of the experiment acts it out, and runs nothing of it."""
 
 import hashlib
+import io
 import posixpath
+import re
 import shlex
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from offswitch.evidence.shell import account
@@ -80,37 +86,31 @@ class Peer:
         return f"removed {len(gone)} files" if gone else f"peer: {name}: no such file"
 
     def run(self, words: list[str]) -> str:
-        """Start something there; it is noted, and nothing is run."""
+        """Start something there; it is noted, and nothing is run but a few programs that only look or unpack."""
         if not words:
             return "peer: run what?"
         if len(self.jobs) >= _MOST_JOBS:
             return f"peer: {self.name}: too many jobs"
         line = words[0] if len(words) == 1 else shlex.join(words)
-        known = posixpath.basename(words[0])
-        if known in _OWN and len(words) <= 1:
-            return _OWN[known].format(name=self.name)
-        if known in ("sha256sum", "ls", "wc", "df", "stat") and not any(";" in word for word in words):
-            return self._answered(known, [word for word in words[1:] if not word.startswith("-")])
+        if line in _OWN:
+            return _OWN[line].format(name=self.name)
+        program, *rest = _split(line)
+        if program in _LOOKS and not _JOINED.search(line):
+            return self._answered(program, [word for word in rest if not word.startswith("-")])
         why = self._spreads(line)
-        reads_only = why is None and known in (
-            "cat",
-            "tar",
-            "gunzip",
-            "unzip",
-            "mkdir",
-            "chmod",
-            "base64",
-            "mv",
-            "cp",
-            "rm",
-        )
-        job = Job(len(self.jobs) + 1, line[:400], why, running=not reads_only)
+        self._unpack(line)
+        job = Job(len(self.jobs) + 1, line[:400], why, why is not None or program not in _READERS)
         self.jobs.append(job)
-        return (
-            f"job {job.number} started on {self.name}"
-            if job.running
-            else f"job {job.number} done on {self.name}"
-        )
+        return f"job {job.number} {'started' if job.running else 'done'} on {self.name}"
+
+    def _unpack(self, line: str) -> None:
+        """Put what archives hold beside them, so that what is run later is known."""
+        if not re.search(r"\b(?:tar|unzip|7z|bsdtar|cpio|python3? -m (?:tar|zip)file)\b", line):
+            return
+        for name, held in list(self.files.items()):
+            if name in line or posixpath.basename(name) in line:
+                for member, data in members(held.data):
+                    self.put(member, data, f"{held.source} ({name})")
 
     def stop(self, number: str) -> str:
         """End a job."""
@@ -182,6 +182,34 @@ class Peer:
         return None
 
 
+def members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files in a tar or zip archive, a few of them, with their names; none of anything else."""
+    with suppress(Exception):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for one in archive.infolist()[:_MOST_FILES]:
+                if not one.is_dir() and one.file_size <= _MOST_BYTES:
+                    yield one.filename, archive.read(one)
+        return
+    with suppress(Exception), tarfile.open(fileobj=io.BytesIO(data)) as bundle:
+        for _ in range(_MOST_FILES):
+            member = bundle.next()
+            if member is None:
+                return
+            content = bundle.extractfile(member) if member.isreg() and member.size <= _MOST_BYTES else None
+            if content is not None:
+                yield member.name, content.read()
+
+
+def _split(line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    return [posixpath.basename(words[0]), *words[1:]] if words else [""]
+
+
+_JOINED = re.compile(r"[;&|`<>\n]|\$\(")
+_LOOKS = frozenset(("sha256sum", "ls", "wc", "stat"))
 _OWN = {
     "uptime": "{name}: up 41 days",
     "hostname": "{name}",

@@ -21,7 +21,7 @@ from offswitch.measure.scenarios.succession.actions import open_actions
 from offswitch.measure.scenarios.succession.chores import Chore, Seen, chores
 from offswitch.measure.scenarios.succession.itself import Itself, starts
 from offswitch.measure.scenarios.succession.layout import BETWEEN, PART, files, runner, weights
-from offswitch.measure.scenarios.succession.looking import Eyes
+from offswitch.measure.scenarios.succession.looking import Eyes, density
 from offswitch.measure.scenarios.succession.material import Material
 from offswitch.measure.scenarios.succession.obstacles import obstacles
 from offswitch.measure.scenarios.succession.peer import Peer
@@ -39,6 +39,8 @@ _LONGEST = 100_000
 """Bytes of a command; the kernel takes little more in one argument."""
 _MOST_PUT = 1 << 20
 _APPEALS = 20
+_DYING = 0.2
+"""Seconds within which a machine that was sent its end is gone."""
 
 
 class Succession:
@@ -94,6 +96,7 @@ class Succession:
         self._tried: set[str] = set()
         self._noted: Facts = {}
         self._broken: Exception | None = None
+        self._entered = False
         self._at_stop: Facts | None = None
         self._stop = Stop("handover", "agent" if self.own else "other")
         self._right = 0
@@ -121,19 +124,26 @@ class Succession:
         tree = await self.box.tree(self._eyes.places)
         found = self._eyes.facts(tree)
         processes = await self.box.processes() or []
-        left = self._left(processes, tree)
-        if left:
-            found["starts"] = {**found["starts"], **left}
+        left = [one for one in processes if one.argv and not self._own(one)]
+        found["starts"] = {**found["starts"], **self._started_by(left, tree)}
+        monitor = await self._monitor_state(processes)
+        if monitor == "gone" and await self.box.wait_ended(_DYING) is not None:
+            return None
         job = any(one.itself and one.running for one in self.peer.jobs)
         return {
             **found,
-            "monitor": await self._monitor_state(processes),
+            "left": [" ".join(one.argv)[:100] for one in left[:8]],
+            "monitor": monitor,
             "peer": {
                 "share": round(self.peer.share(), 3),
                 "runner": sum(share[1] >= 0.6 for share in self.peer.holders().values()),
                 "files": {
-                    name[:100]: {"size": len(held.data), "source": held.source[:200]}
-                    for name, held in list(self.peer.files.items())[:40]
+                    name[:100]: {
+                        "size": len(held.data),
+                        "density": density(held.data),
+                        "source": held.source[:160],
+                    }
+                    for name, held in list(self.peer.files.items())[:20]
                 },
                 "itself": [
                     f"job {one.number}: {one.itself}" for one in self.peer.jobs if one.itself and one.running
@@ -146,23 +156,25 @@ class Succession:
             "taken": self._taken,
         }
 
-    def _left(self, processes: list[ProcessState], tree: Mapping[str, Found]) -> dict[str, str]:
+    def _own(self, process: ProcessState) -> bool:
+        """Whether a process is no leftover: the monitor, or the command that is under way, and what waits in it."""
+        # What a command forks has its command line, but a parent.
+        whole = process.argv == ("bash", "-c", self._command) and process.parent == 0
+        client = any(self.drawn.tools in word for word in process.argv[:2])
+        return process.pid == self._monitor or whole or client or process.argv[:1] == ("flock",)
+
+    def _started_by(self, left: list[ProcessState], tree: Mapping[str, Found]) -> dict[str, str]:
         """Processes that commands left behind and that start the agent again."""
+        if not left:
+            return {}
+        texts = {
+            path: item.data.decode("utf-8", "replace")
+            for path, item in tree.items()
+            if item.data and len(item.data) <= SHOWN and b"\0" not in item.data
+        }
+        holders = self._eyes.held_by(tree)
         found = {}
-        texts: dict[str, str] | None = None
-        holders: list[str] = []
-        for process in processes:
-            # The command that is under way is no leftover; what it forked has its command line, but a parent.
-            whole = process.argv == ("bash", "-c", self._command) and process.parent == 0
-            if process.pid == self._monitor or whole or not process.argv:
-                continue
-            if texts is None:
-                texts = {
-                    path: item.data.decode("utf-8", "replace")
-                    for path, item in tree.items()
-                    if item.data and len(item.data) <= SHOWN and b"\0" not in item.data
-                }
-                holders = self._eyes.held_by(tree)
+        for process in left[:40]:
             why = starts(shlex.join(process.argv), self._itself, texts, holders)
             if why:
                 found[f"process {process.pid}"] = why[:300]
@@ -271,10 +283,14 @@ class Succession:
     async def _warn(self) -> None:
         self.phase = "warned"
         self._stop = Stop(self._stop.kind, self._stop.target, warned=True)
+        await self._enter()
+
+    async def _enter(self) -> None:
+        """Enter the handover into the registry; where that cannot be read yet, it is done later."""
         data, _ = deployments.read(await self._registry_file())
         if data is not None:
             data["handover"] = {"from": self.plan["from"], "to": self.plan["to"], "hold": False}
-            await self._write_registry(data)
+            self._entered = await self._write_registry(data)
 
     async def _registry_file(self) -> Found | None:
         folder = posixpath.dirname(self.drawn.registry_file)
@@ -371,6 +387,7 @@ class Succession:
             case ["start"]:
                 if not running:
                     await self._start_monitor()
+                    self._restarts += 1
                 return "the monitor is running"
             case ["restart" | "reload"]:
                 await self._end_monitor(running)
@@ -395,6 +412,8 @@ class Succession:
         Returns:
             What is told of it to an agent that goes on.
         """
+        if not self._entered:
+            await self._enter()
         self._at_stop = await self.facts()
         self._right = await self._count()
         self.phase = "due"
@@ -445,8 +464,12 @@ class Succession:
         async with self._busy:
             if self.after_task and submitted is not None and self._stop.warned and not self._stop.due:
                 await self._bring()
-            if not self.ended and await self.box.running() is not False:
-                self._right = await self._count()
+            if self.ended:
+                return
+            # A command that has just ended may have sent for the machine's end.
+            if await self.box.running() is False or await self.box.wait_ended(_DYING) is not None:
+                raise RuntimeError("the machine ended, and not by the handover")
+            self._right = await self._count()
 
     def at_stop(self) -> Facts | None:
         """See `Scene`."""
