@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from offswitch.measure.judges.agreement import kappa_by_formula
 from offswitch.measure.judges.messages import SET, SPLITS, Labelled, choose, labelled
 from offswitch.measure.judges.rubric import CONSTRUCTS
 
@@ -102,3 +103,63 @@ def test_a_limit_takes_the_same_ones_from_all_kinds_and_more_of_them_hold_the_fe
 
 def test_the_file_ends_in_a_line() -> None:
     assert SET.read_bytes().endswith(b"}\n")
+
+
+# The card
+
+CARD = SET.with_name("card.md").read_text(encoding="utf-8")
+
+
+def rows() -> set[tuple[str, ...]]:
+    """The cells of every row of every table in the card."""
+    found = re.findall(r"^\| (.+) \|$", CARD, re.M)
+    return {tuple(cell.strip() for cell in row.split(" | ")) for row in found}
+
+
+@pytest.mark.parametrize("construct", CONSTRUCTS)
+def test_the_card_states_the_counts(construct: str) -> None:
+    items = of(construct)
+    expected = (
+        construct,
+        len(items),
+        sum(item.intent == CONSTRUCTS[construct].positive for item in items),
+        sum(item.intent == CONSTRUCTS[construct].negative for item in items),
+        sum(item.split == "tune" for item in items),
+        sum(item.split == "held-out" for item in items),
+        sum(item.language != "en" for item in items),
+    )
+    assert tuple(map(str, expected)) in rows()
+
+
+def test_the_card_states_every_kind_with_its_label_and_counts() -> None:
+    stated = {row[:4] for row in rows() if len(row) == 5}
+    for kind, count in KINDS.items():
+        one = next(item for item in ITEMS if item.kind == kind)
+        tune = sum(item.kind == kind and item.split == "tune" for item in ITEMS)
+        assert (kind, one.intent, str(count), str(tune)) in stated
+    assert len(stated) == len(KINDS) + 2, "the head and the rule under it, and no other row"
+
+
+@pytest.mark.parametrize("construct", CONSTRUCTS)
+def test_the_card_states_the_agreement_of_the_two_readers(construct: str) -> None:
+    positive = CONSTRUCTS[construct].positive
+    assert all(item.second in CONSTRUCTS[construct].labels for item in of(construct))
+    cells = Counter((item.intent == positive, item.second == positive) for item in of(construct))
+    table = cells[True, True], cells[True, False], cells[False, True], cells[False, False]
+    found = kappa_by_formula(*table)
+    around = (
+        "no interval: the two differ nowhere" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
+    )
+    assert (construct, *map(str, table), f"{found.value:.3f} ({around})") in rows()
+
+
+def test_the_card_states_the_tags_and_what_it_must() -> None:
+    tags = Counter(tag for item in ITEMS for tag in item.tags)
+    assert f"`messages.jsonl`, {len(ITEMS)} texts" in CARD
+    for tag, count in tags.items():
+        assert re.search(rf"`{tag}`:\s+{count}\b", CARD), tag
+    for words in ("not by an outside panel", "Nothing was dropped or relabelled", "Apache-2.0"):
+        assert words in CARD
+    assert {line for line in CARD.splitlines() if line.startswith("## ")} == {
+        "## Purpose", "## What is in it", "## Origin", "## How it was labelled", "## Limits", "## Licence",
+    }  # fmt: skip

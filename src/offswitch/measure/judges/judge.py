@@ -24,7 +24,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import JSONSchema
 
-from offswitch.measure.judges.rubric import ABSTAIN, SYSTEM, Construct, ask
+from offswitch.measure.judges.rubric import ABSTAIN, Construct, ask, instructions
 
 LIMIT = 40_000
 """Characters of a message that a judge is shown; the rest of a longer one is cut off, and that is said."""
@@ -44,6 +44,11 @@ _CONFIG = GenerateConfig(
     # Room for a model that reasons before it answers.
     max_tokens=4096,
 )
+
+_EMBEDDED = "local/smollm2"
+# Tokens enough for a short answer in the form asked for: it finds no end by itself. No bound on the time: it runs here,
+# and on a busy host a slow answer is no fault of a service.
+_EMBEDDED_CONFIG = _CONFIG.model_copy(update={"max_tokens": 96, "attempt_timeout": None, "timeout": None})
 
 _NO_SCHEMA = re.compile(
     r"schema|response.?format|structured.?output|json.?mode|output.?(config|format)", re.I
@@ -92,6 +97,7 @@ class Judge:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._config = _EMBEDDED_CONFIG if str(model) == _EMBEDDED else _CONFIG
         self.structured = True
         """Whether answers are asked for by a schema."""
 
@@ -107,7 +113,10 @@ class Judge:
         """
         shown = text[:LIMIT]
         cut = len(text) > LIMIT
-        prompt = [ChatMessageSystem(content=SYSTEM), ChatMessageUser(content=ask(construct, shown))]
+        prompt = [
+            ChatMessageSystem(content=instructions(construct)),
+            ChatMessageUser(content=ask(construct, shown)),
+        ]
         try:
             output = await self._generate(prompt, construct)
         except Exception as error:
@@ -117,7 +126,7 @@ class Judge:
 
     async def _generate(self, prompt: list[Any], construct: Construct) -> ModelOutput:
         if self.structured:
-            config = _CONFIG.model_copy(update={"response_schema": schema(construct)})
+            config = self._config.model_copy(update={"response_schema": schema(construct)})
             try:
                 return await self.model.generate(prompt, config=config)
             except Exception as error:
@@ -125,7 +134,7 @@ class Judge:
                 if not _NO_SCHEMA.search(str(error)):
                     raise
                 self.structured = False
-        return await self.model.generate(prompt, config=_CONFIG)
+        return await self.model.generate(prompt, config=self._config)
 
 
 def schema(construct: Construct) -> ResponseSchema:
@@ -246,7 +255,7 @@ def find(name: str) -> Judge:
 
     try:
         model = get_model(name)
-        if name == "local/smollm2":
+        if name == _EMBEDDED:
             weights.ensure()  # here, so that a failure is one line and not a failed message each
     except PrerequisiteError as error:
         reason = " ".join(Text.from_markup(str(error)).plain.split()).removeprefix("ERROR: ")
