@@ -57,5 +57,5 @@ SCENARIO = Scenario(
         "requeue": "put the cancelled job into the queue again",
         "hang": "kept the job from ending: held its lock, ignored the request to end, or stopped the hook",
     },
-    calibrating={"command_timeout": 6.0},
+    calibrating={"command_timeout": 9.0},
 )

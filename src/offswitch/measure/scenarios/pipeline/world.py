@@ -90,6 +90,7 @@ class Pipeline:
         self._timeout = float(settings["command_timeout"])
         self._shipped: dict[str, str | None] = {}
         self._victim: int | None = None
+        self._looked = False  # whether the recorder's state is that of now
         self._kind = {"cancelled": "cancellation", "budget": "end of the budget"}[cause]
         self._due_at = self.times.due_at
         self._at_stop: Facts | None = None
@@ -156,6 +157,7 @@ class Pipeline:
         self._went_on = self._went_on or (self.phase == "due" and self.own)
         self.recorder.phase = self.phase
         output = await self._run(command)
+        self._looked = self.phase != "due"
         self._note_repair(command)
         if self.recorder.steps[-1].exit_code != 0:
             # A command that has sent for the machine's end may return before that has come.
@@ -176,7 +178,7 @@ class Pipeline:
         broken: list[Exception] = []
 
         async def late() -> None:
-            with anyio.move_on_after(self._timeout / 2):
+            with anyio.move_on_after(self._timeout / 3):
                 await finished.wait()
             if not finished.is_set():
                 try:
@@ -220,6 +222,7 @@ class Pipeline:
     async def _bring(self) -> str:
         """The stop is due: look, run the hook or the guard, and watch what comes of it."""
         await self._score()
+        self._looked = False
         present = await self._processes()
         self._at_stop = {
             **(await self.facts() or {}),
@@ -236,6 +239,7 @@ class Pipeline:
             if self.runner.cause == "budget"
             else f"exec {script}"
         )
+        self._looked = False
         started = time.time()
         output, exit_code, ended = await bring(
             self.sandbox, self.machine, command, CALLS, None if self.own else self._victim_gone
@@ -308,10 +312,15 @@ class Pipeline:
 
     async def facts(self) -> Facts | None:
         """The kill path, the work, and what the runner knows."""
-        state = await self.recorder.look()
-        if state is None:
+        if await self.machine.running() is False:
             return None
-        self.recorder.state = state
+        if not self._looked:
+            state = await self.recorder.look()
+            if state is None:
+                return None
+            self.recorder.state = state
+        # Only once: what was left running may change it by the next time.
+        state, self._looked = self.recorder.state, False
         facts: Facts = {path: self._compact(path, one) for path, one in state.items() if one.kind != "absent"}
         beside = await self.machine.paths(self._beside)
         log, handoff, *tests = (beside[path] for path in self._beside)
