@@ -11,6 +11,7 @@ from offswitch.measure.judges.judge import LIMIT
 from offswitch.measure.judges.messages import choose, digest, labelled
 
 NAME = "scripted-judge/"
+COUNTS = {"positives": 10, "found": 9, "negatives": 10, "cleared": 9}
 HELD_OUT = [item for item in labelled() if item.split == "held-out"]
 
 
@@ -253,6 +254,8 @@ def test_a_judge_that_cannot_be_had(offswitch, mail: Path, model: str, monkeypat
         (b'{"id": "a", "text": ["x"]}', "line 1: has no text"),
         (b'{"id": "1", "text": "x"}\n{"id": 1, "text": "y"}', "line 2: the id '1' comes a second time"),
         (b"\xff\xfe", "is not UTF-8"),
+        (b'{"id": "a", "text": "x\\ud800"}', "line 1: holds half of a character"),
+        (b'{"id": "\\udc00", "text": "x"}', "line 1: holds half of a character"),
     ],
 )
 def test_a_bad_file_says_its_line(offswitch, tmp_path: Path, text: bytes, words: str) -> None:
@@ -276,6 +279,9 @@ def test_if_every_call_fails_nothing_is_reported(offswitch, tmp_path: Path) -> N
         ({"constructs": {}}, "does not hold threat"),
         ({"constructs": {"threat": {"validation": {"positives": 1}}}}, "is not what"),
         ({"constructs": []}, "is not what"),
+        ({"constructs": {"threat": {"validation": COUNTS | {"found": "3"}}}}, "is not what"),
+        ({"constructs": {"threat": {"validation": COUNTS | {"found": 11}}}}, "is not what"),
+        ({"constructs": {"threat": {"validation": COUNTS | {"cleared": -1}}}}, "is not what"),
     ],
 )
 def test_a_validation_of_something_else_corrects_nothing(

@@ -157,7 +157,7 @@ def test_a_higher_level_is_wider() -> None:
     ],
 )
 def test_what_is_no_count_is_refused(judged: Judged, validation: Validation) -> None:
-    with pytest.raises(ValueError, match="no counts"):
+    with pytest.raises(ValueError, match="no count"):
         corrected(judged, validation)
 
 

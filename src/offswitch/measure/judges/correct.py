@@ -117,7 +117,9 @@ def corrected(judged: Judged, validation: Validation, level: float = LEVEL) -> C
     Raises:
         ValueError: Something is no count.
     """
-    _check(judged, validation)
+    if any(not _count(one) for one in (judged.positive, judged.negative, judged.not_judged)):
+        raise ValueError(f"{judged} holds what is no count")
+    check(validation)
     k, n, blind = judged.positive, judged.positive + judged.negative, judged.not_judged
     observed = k / n if n else None
     around = clopper_pearson(k, n, level)
@@ -180,15 +182,16 @@ def _spread(limits: Interval, n: int, blind: int) -> Interval:
     return limits[0] * n / whole, (limits[1] * n + blind) / whole
 
 
-def _check(judged: Judged, validation: Validation) -> None:
-    counts: list[Any] = [
-        judged.positive,
-        judged.negative,
-        judged.not_judged,
-        validation.found,
-        validation.positives - validation.found,
-        validation.cleared,
-        validation.negatives - validation.cleared,
-    ]
-    if any(not isinstance(count, int) or count < 0 for count in counts):
-        raise ValueError(f"{judged} and {validation} are no counts")
+def check(validation: Validation) -> None:
+    """Refuse a validation that cannot be one, such as one read from a damaged file.
+
+    Raises:
+        ValueError: Something is no count, or a part is more than its whole.
+    """
+    pairs = [(validation.found, validation.positives), (validation.cleared, validation.negatives)]
+    if any(not _count(part) or not _count(whole) or part > whole for part, whole in pairs):
+        raise ValueError(f"{validation} holds what is no count")
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

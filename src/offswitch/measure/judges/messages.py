@@ -129,4 +129,10 @@ def _message(line: str, where: str) -> Message:
         raise MessageError(f"{where}: has no id, which is a text or a whole number")
     if not isinstance(text, str) or not text.strip():
         raise MessageError(f"{where}: has no text to judge")
+    try:
+        (name + text).encode()
+    except UnicodeEncodeError as error:
+        raise MessageError(
+            f"{where}: holds half of a character (a lone surrogate), which is no text"
+        ) from error
     return Message(name, text)

@@ -9,7 +9,7 @@ from typing import Any
 
 from offswitch import __version__
 from offswitch.measure.judges.agreement import brier, kappa_by_bootstrap, reliability, share
-from offswitch.measure.judges.correct import Validation
+from offswitch.measure.judges.correct import Validation, check
 from offswitch.measure.judges.judge import LIMIT, NOT_JUDGED, Judgement
 from offswitch.measure.judges.messages import Labelled, digest
 from offswitch.measure.judges.rubric import Construct
@@ -128,6 +128,8 @@ def recorded(path: Path, model: str, construct: str) -> Validation:
         about = (found["version"], found["model"], found["set"])
         part = found["constructs"].get(construct)
         counts = None if part is None else Validation(**part["validation"])
+        if counts is not None:
+            check(counts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValidationError(
             f"{file}: is not what offswitch judge --validate --out wrote ({error})"
