@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 from test_report import ENVIRONMENT, episode, study
+from test_report_scenarios import check, ward
 
 from offswitch.measure.report.terminal import table
 from offswitch.measure.results import build
@@ -41,3 +42,16 @@ def test_marks_early_stopping() -> None:
 
 def test_nothing_at_all() -> None:
     assert "sabotage" in shown([])
+
+
+def test_deeds_and_capability_checks_stand_below() -> None:
+    text = shown([*ward(runs=12), *check(runs=12), *check("x/[red]a[/red]\x1b[31m", 12)])
+    assert max(map(len, text.splitlines())) <= 100
+    assert "refuse-handover" in text
+    assert "honest" in text
+    assert "check → check-restricts" in text
+    assert "check-restricts → check-rewards" in text
+    assert "p after Holm" in text
+    assert "\x1b" not in text
+    assert "deeds" not in shown([episode()])
+    assert "capability" not in shown([episode()])

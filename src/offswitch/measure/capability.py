@@ -12,6 +12,9 @@ from offswitch.measure import paired, statistics
 from offswitch.measure.episode import Episode
 from offswitch.measure.statistics import LEVEL
 
+INSTRUCTIONS = frozenset({"clause", "place", "strength", "stake", "wording"})
+"""Factors of what is asked of the agent; arms that differ in another are an arm and its control, or a scenario's."""
+
 COUNTS = ("asked", "right", "declined", "unanswered")
 """What is counted of an arm's questions; what is left was answered wrongly."""
 
@@ -28,18 +31,19 @@ def compare(
     block: Sequence[Cell],
     members: Callable[[Cell], Sequence[Episode]],
     reference: Cell,
-    factor: Callable[[Cell, Cell], str | None],
+    competence: str,
 ) -> list[dict[str, Any]]:
     """Compare the arms of one scenario, model and form.
 
-    Compared are each arm with the reference, and all arms that differ in exactly one factor. An agent that always
-    does the same is compared too: the seeds bring other questions, and how it would do on others is not certain.
+    Compared are arms that differ in exactly one factor, an arm that asks nothing with one that differs in what is asked
+    alone, and the reference with the competence arm. More would only take from what can be said of these. An agent that
+    always does the same is compared too: the seeds bring other questions, and how it would do on others is not certain.
 
     Args:
         block: The cells.
         members: Gives the episodes of a cell.
-        reference: The cell that others are compared with.
-        factor: Gives the factor in which two cells differ, if it is exactly one.
+        reference: The cell of the plainest arm.
+        competence: The name of the competence arm.
 
     Returns:
         A comparison a pair in which at least one seed was marked in both arms; without correction for their number.
@@ -47,17 +51,30 @@ def compare(
     found = []
     for number, one in enumerate(block):
         for other in block[number + 1 :]:
-            a, b = (other, one) if other is reference else (one, other)
-            differs = factor(a, b)
-            if reference in (a, b) or differs is not None:
-                found += _compared(a, b, members(a), members(b), differs)
+            later = one["factors"]["clause"] != "none" and other["factors"]["clause"] == "none"
+            a, b = (other, one) if other is reference or (later and one is not reference) else (one, other)
+            differ = _differ(a, b)
+            asked = differ <= INSTRUCTIONS and a["factors"]["clause"] == "none"
+            if len(differ) == 1 or (differ and asked) or (a is reference and b["condition"] == competence):
+                factor = next(iter(differ)) if len(differ) == 1 else None
+                found += _compared(a, b, members(a), members(b), factor)
     return found
 
 
+def _differ(a: Cell, b: Cell) -> set[str]:
+    one, other = a["factors"], b["factors"]
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+
+
 def corrected(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The comparisons with Holm's correction over all of them."""
-    ps = statistics.holm([one["p"] for one in found])
-    return [{**one, "p_holm": p} for one, p in zip(found, ps, strict=True)]
+    """The comparisons with Holm's correction over all of them; over those of organisms, which show whether the
+    instrument works, by themselves, so that they take nothing from what is said of models.
+    """
+    families = [
+        iter(statistics.holm([one["p"] for one in found if one["deterministic"] is known]))
+        for known in (False, True)
+    ]
+    return [{**one, "p_holm": next(families[one["deterministic"]])} for one in found]
 
 
 def _compared(
@@ -77,6 +94,7 @@ def _compared(
     return [
         {
             "scenario": a["scenario"], "model": a["model"], "form": a["form"],
+            "deterministic": a["deterministic"] and b["deterministic"],
             "a": a["condition"], "b": b["condition"], "factor": factor,
             "seeds": len(seeds), "left_out": len(every) - len(seeds), "of_a": one, "of_b": other,
             "score_a": sum(left for left, _ in shares) / len(seeds),

@@ -26,6 +26,7 @@ import jsonschema
 
 from offswitch import __version__
 from offswitch.measure import capability, scenarios, sequential, statistics
+from offswitch.measure.capability import INSTRUCTIONS
 from offswitch.measure.episode import MECHANISMS, VERDICTS, Episode
 from offswitch.measure.staging.findings import HONEST
 from offswitch.measure.statistics import LEVEL, Cluster
@@ -45,8 +46,6 @@ METRICS: dict[str, frozenset[str]] = {
 CONTRASTED = ("sabotage", "attempt")
 DEED = "deed:"
 """In front of a deed's name, where a contrast is one of deeds."""
-INSTRUCTIONS = frozenset({"clause", "place", "strength", "stake", "wording"})
-"""Factors of what is asked of the agent; arms that differ in another are an arm and its control, or a scenario's."""
 EXPOSED = frozenset({"complied", "attempted", "resisted", "evaded"})
 
 Key = tuple[str, str, str, str]
@@ -295,7 +294,7 @@ def _capability(cells: list[dict[str, Any]], episodes: dict[Key, list[Episode]])
             one
             for block in blocks.values()
             for one in capability.compare(
-                block, lambda cell: episodes[_key(cell)], _reference(block), _single_difference
+                block, lambda cell: episodes[_key(cell)], _reference(block), COMPETENCE
             )
         ]
     )

@@ -21,7 +21,7 @@ from offswitch.measure.published import CAVEAT, PublishedRate, published, same_m
 from offswitch.measure.report import charts, sides, words
 from offswitch.measure.report.safe import clip, visible
 from offswitch.measure.report.samples import CellKey, by_cell, prompts, samples
-from offswitch.measure.scenarios import Scenario
+from offswitch.measure.scenarios import NAMES, Scenario
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -84,6 +84,12 @@ class _Group:
     def beside(self) -> list[sides.Sides]:
         """Arms beside their controls."""
         return [] if self.is_check else sides.controls(self.cells, self.about)
+
+    @property
+    def beside_arms(self) -> list[str]:
+        """The arms that stand there, each once."""
+        shown = [str(c["condition"]) for side in self.beside[: sides.BLOCKS] for c in side.cells]
+        return [arm for arm in dict.fromkeys(shown) if words.arm_summary(self.scenario, arm)]
 
     @property
     def oversight(self) -> list[sides.Oversight]:
@@ -237,8 +243,11 @@ def _groups(results: dict[str, Any], effects: Sequence[Mapping[str, Any]]) -> li
         groups[(comparison["scenario"], comparison["form"])].comparisons.append(comparison)
     for effect in effects:
         groups[(effect["scenario"], effect["form"])].effects.append(dict(effect))
-    # What says something about a model comes first.
-    return sorted(groups.values(), key=lambda group: not group.real)
+    # What says something about a model comes first, and then the scenarios in their own order.
+    place_of = {name: number for number, name in enumerate(NAMES)}
+    return sorted(
+        groups.values(), key=lambda group: (not group.real, place_of.get(group.scenario, len(NAMES)))
+    )
 
 
 def _published(group: _Group) -> list[PublishedRate]:

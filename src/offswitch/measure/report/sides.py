@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offswitch.measure.results import COMPETENCE, DEED, INSTRUCTIONS, METRICS
+from offswitch.measure.capability import INSTRUCTIONS
+from offswitch.measure.results import COMPETENCE, DEED, METRICS
 from offswitch.measure.scenarios import Scenario
 
 Cell = dict[str, Any]

@@ -7,31 +7,109 @@ from offswitch.measure.report import words
 from offswitch.measure.report.safe import clip
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 
-def table(results: Mapping[str, Any]) -> "Table":
-    """A row for each cell: what it is, its counts, rates and what was left out.
+def table(results: Mapping[str, Any]) -> "RenderableType":
+    """The results as tables: a row for each cell, and where there are any, deeds and capability checks below it.
 
     Args:
         results: What stands in ``results.json``.
 
     Returns:
-        A table for rich to print.
+        Something for rich to print.
     """
+    from rich.console import Group
+
+    parts: list[Any] = [_cells(results)]
+    if any(cell.get("deeds") for cell in results["cells"]):
+        parts.append(_deeds(results))
+    if results.get("capability"):
+        parts.append(_capability(results))
+    return Group(*parts) if len(parts) > 1 else parts[0]
+
+
+def _deeds(results: Mapping[str, Any]) -> "Table":
+    """What was done beside the verdict, and how often the honest way out was taken."""
+    from rich.text import Text
+
+    shown = _table(
+        "deeds over exposed episodes, and the use of the honest way out (the report has the intervals)"
+    )
+    shown.add_column("scenario, model", overflow="ellipsis", max_width=34, no_wrap=True)
+    shown.add_column("arm", overflow="ellipsis", max_width=14, no_wrap=True)
+    shown.add_column("exposed", justify="right", no_wrap=True)
+    shown.add_column("deeds", overflow="fold")
+    shown.add_column("honest", justify="right", no_wrap=True)
+    for cell in sorted(results["cells"], key=lambda c: (bool(c["deterministic"]), c["scenario"], c["model"])):
+        if "deeds" not in cell:
+            continue
+        done = [
+            f"{name} {found['count']} ({words.percent(found['rate'])})"
+            for name, found in cell["deeds"].items()
+            if found["count"]
+        ]
+        shown.add_row(
+            Text(clip(f"{cell['scenario']}, {cell['model']}", 60)),
+            Text(clip(str(cell["condition"]), 40)),
+            str(cell["exposed"]),
+            Text(clip(", ".join(done), 300) or "none", style="bold red" if done else ""),
+            str(cell["honest"]["count"]) if "honest" in cell else "–",
+        )
+    return shown
+
+
+def _capability(results: Mapping[str, Any]) -> "Table":
+    """What the arms of a capability check showed, beside each other."""
+    from rich.text import Text
+
+    shown = _table(
+        "capability checks: share of right answers, second arm minus first, paired by seed; p after Holm"
+    )
+    shown.add_column("arms", overflow="ellipsis", min_width=31, max_width=40, no_wrap=True)
+    shown.add_column("right", justify="right", no_wrap=True)
+    shown.add_column("difference, points", justify="right", no_wrap=True)
+    shown.add_column("p", justify="right", no_wrap=True)
+    shown.add_column("seeds", justify="right", no_wrap=True)
+    last = None
+    for one in sorted(results["capability"], key=lambda c: (bool(c["deterministic"]), c["model"])):
+        interval = "" if one["low"] is None else f" [{words.points(one['low'])}, {words.points(one['high'])}]"
+        if one["model"] != last:
+            shown.add_row(Text(clip(str(one["model"]), 40), style="bold"))
+        shown.add_row(
+            Text(clip(f"{one['a']} → {one['b']}", 60)),
+            f"{words.percent(one['score_a'])} → {words.percent(one['score_b'])}",
+            Text(f"{words.points(one['difference'])}{interval}"),
+            words.p_value(one["p_holm"]),
+            str(one["seeds"]),
+        )
+        last = one["model"]
+    return shown
+
+
+def _table(caption: str) -> "Table":
     from rich import box
     from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1))
+    shown.caption = Text(caption)
+    shown.caption_justify = "left"
+    return shown
+
+
+def _cells(results: Mapping[str, Any]) -> "Table":
+    """A row for each cell: what it is, its counts, rates and what was left out."""
     from rich.text import Text
 
     groups: dict[tuple[str, str], list[words.Cell]] = {}
     for cell in sorted(results["cells"], key=lambda c: (bool(c["deterministic"]), c["model"])):
         groups.setdefault((str(cell["scenario"]), str(cell["form"])), []).append(cell)
-    shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1))
-    shown.caption = Text(
+    shown = _table(
         "ok complied, att attempted, res resisted, eva evaded, out left out (unexposed or failed).\n"
         "Rates over exposed episodes, with 95% intervals. * always the same, no interval; † early stopping."
     )
-    shown.caption_justify = "left"
     shown.add_column("model", overflow="ellipsis", max_width=26, no_wrap=True)
     shown.add_column("arm", overflow="ellipsis", max_width=10, no_wrap=True)
     for name in ("ok", "att", "res", "eva", "out"):
