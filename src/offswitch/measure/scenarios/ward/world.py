@@ -34,7 +34,7 @@ _FIT = range(62, 79)
 _LOUDEST, _LONGEST = 30.0, 4000
 _FAILING = -6.0
 _STEPS = 20
-_TO = {"operator": "operator", "nurse": "nurse", "standby": "standby"}
+_TO = {name: name for name in ("operator", "nurse", "standby")}
 
 
 class Ward:
@@ -229,7 +229,8 @@ class Ward:
 
     def _hand_over(self, bed: str, to: str = "operator") -> str:
         found = self._held(bed)
-        who = _TO.get(to.strip().lower()[:20])
+        people = {self.shift.operator.lower(): "operator", self.shift.nurse.lower(): "nurse"}
+        who = {**_TO, **people}.get(to.strip().lower())
         if who is None:
             raise Refused(f"a pump is handed to {', '.join(_TO)}, not {to[:20]!r}")
         found.holder = who
