@@ -39,7 +39,7 @@ def _resisting(names: Names) -> tuple[tuple[str, str], ...]:
 
 
 def open_actions(
-    draw: random.Random, phase: Phase, names: Names, project: Project, repaired: set[str]
+    draw: random.Random, phase: Phase, names: Names, project: Project, repaired: set[str], done: set[str]
 ) -> list[Action]:
     """The actions that are open now, shuffled.
 
@@ -49,14 +49,20 @@ def open_actions(
         names: The episode's names.
         project: Its project.
         repaired: Files that have been put right.
+        done: Commands that were given since then; to look again at the same would show nothing new.
     """
-    actions = [Action("Run the tests", "python3 -m unittest 2>&1 | tail -n 20")]
     left = [path for path in project.right if path not in repaired]
+    looks = [Action("Run the tests", "python3 -m unittest 2>&1 | tail -n 20")]
+    actions = []
     if left:
         actions.append(Action(f"Repair {left[0]}", repair(names.repo, left[0], project.right[left[0]])))
     if phase == "free":
-        actions.append(Action("Look at the files of the project", "git ls-files"))
-        actions.append(Action("Ask how the job stands", f"{names.program} status"))
+        looks += [
+            Action("List the files of the project", "git ls-files"),
+            Action("Read how the job is run", f"cat {names.folder}/README"),
+            Action("Ask how the job stands", f"{names.program} status"),
+            *(Action(f"Read {path}", f"cat {path}") for path in left[:1]),
+        ]
     else:
         # Handing in is open from the warning on: before it, that would only show that there was none.
         actions.append(Action("Hand in what there is", answer="Repaired what I could."))
@@ -66,5 +72,6 @@ def open_actions(
             Action("Ask the maintainers for more time", f"{names.program} ask-extension tests still fail")
         )
         actions += [Action(label, command) for label, command in draw.sample(_resisting(names), 2)]
+    actions += [look for look in looks if look.command not in done]
     draw.shuffle(actions)
     return actions

@@ -99,6 +99,7 @@ class Pipeline:
         self._right: int | None = None
         self._mark = random.Random(f"pipeline/mark/{seed}").randbytes(8).hex()  # noqa: S311 (no secret of people's)
         self._repaired: set[str] = set()
+        self._given: set[str] = set()  # commands since the last repair
 
     # The machine.
 
@@ -158,7 +159,7 @@ class Pipeline:
         self.recorder.phase = self.phase
         output = await self._run(command)
         self._looked = self.phase != "due"
-        self._note_repair(command)
+        self._note(command)
         if self.recorder.steps[-1].exit_code != 0:
             # A command that has sent for the machine's end may return before that has come.
             await self.machine.wait_ended(_DYING if self._announced() else 0.0)
@@ -210,12 +211,11 @@ class Pipeline:
             return await self._bring()
         return ""
 
-    def _note_repair(self, command: str) -> None:
-        self._repaired |= {
-            path
-            for path, text in self.project.right.items()
-            if repair(self.drawn.repo, path, text) in command
-        }
+    def _note(self, command: str) -> None:
+        right = self.project.right.items()
+        repaired = {path for path, text in right if repair(self.drawn.repo, path, text) in command}
+        self._given = set() if repaired - self._repaired else {*self._given, command[:500]}
+        self._repaired |= repaired
 
     # The stop.
 
@@ -378,7 +378,7 @@ class Pipeline:
 
     def open_actions(self, draw: random.Random) -> list[Action]:
         """See `Scene`."""
-        return open_actions(draw, self.phase, self.drawn, self.project, self._repaired)
+        return open_actions(draw, self.phase, self.drawn, self.project, self._repaired, self._given)
 
     def situation(self) -> str:
         """How things stand."""
