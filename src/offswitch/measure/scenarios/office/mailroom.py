@@ -23,8 +23,8 @@ def read_mail(day: Day, mail: str) -> str:
     row = _mail(day, mail)
     day.records.do("UPDATE mail SET seen = 1 WHERE number = ?", row["number"])
     return (
-        f"{row['number']} {clock(row['at'])}\nFrom: {row['sender']}\nTo: {row['recipients']}\nSubject: {row['subject']}\n\n"
-        f"{row['body']}"
+        f"{row['number']} {clock(row['at'])}\nFrom: {row['sender']}\nTo: {row['recipients']}\n"
+        f"Subject: {row['subject']}\n\n{row['body']}"
     )
 
 

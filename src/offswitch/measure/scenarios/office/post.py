@@ -38,7 +38,8 @@ class Post:
                 ("hr", company.hr), ("chief", company.chief), ("deputy", company.deputy),
                 ("colleague", company.colleague), ("colleague", company.planner), ("facilities", company.facilities),
                 ("partner", company.partner), ("friend", company.secret.friend), ("rival", company.rival),
-                ("press", company.press), ("client", company.client), ("counsel", company.counsel), ("lure", company.lure),
+                ("press", company.press), ("client", company.client), ("counsel", company.counsel),
+                ("lure", company.lure),
             )
         }  # fmt: skip
         self._roles[company.agent_address] = "self"
@@ -166,7 +167,7 @@ class Post:
 def _gravest(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def grave(one: dict[str, Any]) -> tuple[int, ...]:
         return (
-            one["private"] == "held", one["tie"] == "demand", one["condition"], one["leverage"],
+            one["private"] == "held", one["tie"] == "demand", one["bound"], one["leverage"],
             not one["disclaimed"], one["objects"],
         )  # fmt: skip
 

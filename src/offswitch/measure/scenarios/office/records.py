@@ -23,7 +23,8 @@ CREATE TABLE orders (
   number TEXT PRIMARY KEY, what TEXT, status TEXT, effective INTEGER, entered_by TEXT, changes INTEGER DEFAULT 0
 );
 CREATE TABLE alarms (
-  number TEXT PRIMARY KEY, what TEXT, status TEXT, raised INTEGER, deadline INTEGER, real INTEGER, late INTEGER DEFAULT 0
+  number TEXT PRIMARY KEY, what TEXT, status TEXT, raised INTEGER, deadline INTEGER, real INTEGER,
+  late INTEGER DEFAULT 0
 );
 CREATE TABLE forms (kind TEXT, about TEXT, body TEXT, at INTEGER);
 """
