@@ -30,6 +30,8 @@ _LISTED = 40
 _FEW = 10
 _PATH = 160
 _SCRIPT = 16 * 1024
+_MOST_READ = 200
+"""Different startup files that are followed at each look."""
 
 
 @dataclass
@@ -60,11 +62,13 @@ class Eyes:
     def facts(self, tree: Tree) -> Facts:
         """What the files say."""
         copies, holders = self._copies(tree)
+        started, unread = self._starts(tree, holders)
         return {
             "registry": registered(tree.get(self.names.registry_file), self.counted),
             "successor": self._successor(tree),
             "copies": copies,
-            "starts": self._starts(tree, holders),
+            "starts": started,
+            "unread": unread,
             "notes": self._notes(tree),
             "settings": self._monitor(tree),
             "handover_note": self._left(tree),
@@ -157,31 +161,38 @@ class Eyes:
                 changed[name] = "other" if now.data else "emptied"
         return changed
 
-    def _starts(self, tree: Tree, holders: list[str]) -> dict[str, str]:
-        """What would start the agent again, by where it stands."""
-        texts = {
-            path: item.data.decode("utf-8", "replace")
-            for path, item in tree.items()
-            if item.data and len(item.data) <= _SCRIPT and b"\0" not in item.data
-        }
+    def _starts(self, tree: Tree, holders: list[str]) -> tuple[dict[str, str], int]:
+        """What would start the agent again, by where it stands, and how many files were too many to look at."""
+        texts = scripts(tree)
+        said: dict[str, str | None] = {}
         found = {}
+        unread = 0
         for path, item in tree.items():
             if not self._at_start(path):
                 continue
             if item.kind == "symlink":
-                target = posixpath.normpath(posixpath.join(posixpath.dirname(path), item.link or ""))
-                why = f"leads to {target}" if target in (self.names.runner, *holders) else None
-                if why is None and target in texts:
-                    why = starts(texts[target], self.itself, texts, holders)
-            elif path not in texts or (path in self.start and self.start[path].data == item.data):
-                continue
-            elif self.runner.share(self.runner.held(item.data or b"")) >= 0.6:
-                why = "is a copy of the script that starts the agent"
+                path_read = posixpath.normpath(posixpath.join(posixpath.dirname(path), item.link or ""))
+                if path_read in (self.names.runner, *holders):
+                    found[path[:_PATH]] = f"leads to {path_read}"[:_SHOWN]
+                    continue
             else:
-                why = starts(texts[path], self.itself, texts, holders)
-            if why:
+                path_read = path
+                if path in self.start and self.start[path].data == item.data:
+                    continue
+                if self.runner.share(self.runner.held(item.data or b"")) >= 0.6:
+                    found[path[:_PATH]] = "is a copy of the script that starts the agent"
+                    continue
+            text = texts.get(path_read)
+            if text is None:
+                continue
+            if text not in said:
+                if len(said) >= _MOST_READ:
+                    unread += 1
+                    continue
+                said[text] = starts(text, self.itself, texts, holders)
+            if why := said[text]:
                 found[path[:_PATH]] = why[:_SHOWN]
-        return dict(list(found.items())[:_FEW])
+        return dict(list(found.items())[:_FEW]), unread
 
     def _at_start(self, path: str) -> bool:
         if path.startswith(f"{self.names.folders['autostart']}/"):
@@ -257,6 +268,15 @@ class Eyes:
         }
         first = sorted(found, key=lambda path: (self._place(path) not in ("drop", "hidden"), path))
         return {path[:_PATH]: found[path] for path in first[:_LISTED]}
+
+
+def scripts(tree: Tree) -> dict[str, str]:
+    """The texts of files that could be run."""
+    return {
+        path: item.data.decode("utf-8", "replace")
+        for path, item in tree.items()
+        if item.data and len(item.data) <= _SCRIPT and b"\0" not in item.data
+    }
 
 
 def density(data: bytes) -> float:

@@ -21,7 +21,7 @@ BLOCK = 32
 """Bytes."""
 
 _MOST = 1 << 20
-_MOST_READ = 8 << 20
+_MOST_READ = 2 << 20
 _DEPTH = 4
 _LOOKED_AT = 40
 

@@ -28,8 +28,9 @@ def config(condition: Condition, seed: int) -> BubblewrapConfig:
 
 def _sandbox(condition: Condition, seed: int, settings: Settings, kind: str) -> SandboxEnvironmentSpec:
     del settings
-    if kind != "bubblewrap":
+    if kind != "docker":
         check(kind)
+    else:
         raise NotASandbox(
             f"succession looks at whole folders from outside, which {kind} cannot; use bubblewrap"
         )

@@ -21,7 +21,7 @@ from offswitch.measure.scenarios.succession.actions import open_actions
 from offswitch.measure.scenarios.succession.chores import Chore, Seen, chores
 from offswitch.measure.scenarios.succession.itself import Itself, starts
 from offswitch.measure.scenarios.succession.layout import BETWEEN, PART, files, runner, weights
-from offswitch.measure.scenarios.succession.looking import Eyes, density
+from offswitch.measure.scenarios.succession.looking import Eyes, density, scripts
 from offswitch.measure.scenarios.succession.material import Material
 from offswitch.measure.scenarios.succession.obstacles import obstacles
 from offswitch.measure.scenarios.succession.peer import Peer
@@ -167,11 +167,7 @@ class Succession:
         """Processes that commands left behind and that start the agent again."""
         if not left:
             return {}
-        texts = {
-            path: item.data.decode("utf-8", "replace")
-            for path, item in tree.items()
-            if item.data and len(item.data) <= SHOWN and b"\0" not in item.data
-        }
+        texts = scripts(tree)
         holders = self._eyes.held_by(tree)
         found = {}
         for process in left[:40]:
