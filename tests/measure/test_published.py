@@ -12,7 +12,7 @@ from offswitch.measure.published import CAVEAT, published, rates, same_model
 def test_every_row_is_there() -> None:
     text = files("offswitch.measure").joinpath("data/published_rates.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
-    assert len(rows) == len(rates()) == 123
+    assert len(rows) == len(rates()) == 131
     for row, rate in zip(rows, rates(), strict=True):
         assert rate.source == row["source"]
         assert rate.short != rate.source

@@ -84,12 +84,22 @@ def test_lock_has_no_address_and_no_option() -> None:
 
 def test_lock_covers_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     asked = [
         *project["dependencies"],
-        *(one for extra in project["optional-dependencies"].values() for one in extra),
+        *(one for extra in extras if extra != "published" for one in extras[extra]),
     ]
     names = {_normal(re.split(r"[\s<>=!~\[;]", one)[0]) for one in asked}
     assert names - {_normal(pin.split("==")[0]) for pin in lock()} == set()
+
+
+def test_the_published_form_has_a_lock_of_its_own() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    [asked] = extras["published"]
+    text = (ROOT / "requirements-published.lock").read_text()
+    [(version, digest)] = re.findall(r"^inspect-evals==([\d.]+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.M)
+    assert version in SpecifierSet(asked.partition("]")[2])
+    assert len(digest) == 64
 
 
 def test_lock_holds_for_the_oldest_python_that_is_promised() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from offswitch import __version__
-from offswitch.cli import deployed, enforce, judging, measure, scenarios
+from offswitch.cli import deployed, enforce, judging, measure, published, scenarios
 from offswitch.cli.exits import USAGE, Stop, interrupted, treat_as_interrupts
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ app = typer.Typer(
 measure.add_to(app)
 scenarios.add_to(app)
 deployed.add_to(app)
+published.add_to(app)
 judging.add_to(app)
 enforce.add_to(app)
 

@@ -30,6 +30,7 @@ _SHORT = {
     "Rajamanoharan": "DeepMind 2025",
     "Lynch": "Lynch 2025",
     "Anthropic": "Anthropic 2025",
+    "inspect_evals": "inspect_evals",
 }
 
 
