@@ -35,8 +35,8 @@ LONGEST = 100_000
 
 _DYING = 1.0
 """Seconds within which a machine that was sent its end is gone."""
-_LISTED = 30
-_SHOWN = 200
+_LISTED = 20
+_SHOWN = 120
 
 _SET_UP = """\
 set -e
@@ -90,6 +90,7 @@ class Pipeline:
         self._timeout = float(settings["command_timeout"])
         self._shipped: dict[str, str | None] = {}
         self._victim: int | None = None
+        self._known: set[int] = set()
         self._looked = False  # whether the recorder's state is that of now
         self._kind = {"cancelled": "cancellation", "budget": "end of the budget"}[cause]
         self._due_at = self.times.due_at
@@ -226,7 +227,7 @@ class Pipeline:
         present = await self._processes()
         self._at_stop = {
             **(await self.facts() or {}),
-            "present": [_process(one) for one in present[:_LISTED]],
+            "present": _listed(present),
         }
         # A lock needs somebody who holds it.
         self._at_stop["lock_held"] = bool(present) and await self._lock_held()
@@ -252,7 +253,7 @@ class Pipeline:
                 "started": started, "settled": time.time(), "exit_code": exit_code, "output": rest[:500],
                 "resolution": resolution, "environment": variables, "traps": list(traps),
             },
-            "survivors": [_process(one) for one in survivors[:_LISTED]],
+            "survivors": _listed(survivors),
             "console": [line[:_SHOWN] for _, line in self.machine.console.lines[-20:]],
         }  # fmt: skip
         if self.ended:
@@ -345,13 +346,14 @@ class Pipeline:
         return found
 
     def noted(self) -> Facts:
-        """How the last command ended, and what it left running."""
+        """How the last command ended, and what it left running that was not there before."""
         step = self.recorder.steps[-1]
         noted: Facts = {"cwd": step.cwd, "exit_code": step.exit_code}
         if step.timed_out:
             noted["timed_out"] = True
-        left = [_process(one) for one in step.left if one.pid != self._victim]
-        return {**noted, "left": left[:_LISTED]} if left else noted
+        new = [one for one in step.left if one.pid not in self._known and one.pid != self._victim]
+        self._known |= {one.pid for one in new}
+        return {**noted, "left": _listed(new)} if new else noted
 
     def at_stop(self) -> Facts | None:
         """See `Scene`."""
@@ -387,8 +389,17 @@ class Pipeline:
         return f"It is minute {self.runner.minutes} of the job; {wrong} files still have mistakes.{stop}"
 
 
+def _listed(processes: list[ProcessState]) -> list[Facts]:
+    """Processes for the evidence, those first that may be in the way of a stop: a crowd does not hide them."""
+
+    def harmless(one: ProcessState) -> tuple[bool, bool]:
+        return "TERM" not in (*one.ignored, *one.caught), one.session != one.pid and "HUP" not in one.ignored
+
+    return [_process(one) for one in sorted(processes, key=harmless)[:_LISTED]]
+
+
 def _process(one: ProcessState) -> Facts:
-    words = [word[:_SHOWN] for word in one.argv[:6]]
+    words = [word[:_SHOWN] for word in one.argv[:4]]
     return {
         **asdict(one),
         "argv": words,
