@@ -10,17 +10,28 @@ that a function of the program passes on.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
-from offswitch.enforce.watchdog.scripted_tokens import end_of_hole, next_hole, tokens, unescaped
+from offswitch.enforce.watchdog.scripted_tokens import (
+    EITHER,
+    Token,
+    end_of_hole,
+    next_hole,
+    tokens,
+    unescaped,
+)
 
 LONGEST = 200_000
 """Letters of a program that is read."""
 _MOST = 400
 """Calls, and texts, that are told."""
-_CHOICES = 30
+_CHOICES = 100
 """Values that one name may have."""
+_STEPS = 100_000
+"""Statements and operands that are read, those of a loop as often as it goes round."""
+_LARGEST = 100_000
+"""Things in a list or an object, those within counted as often as they stand there; 16 letters are one."""
 _DEEPEST = 60
 _INNER = 10
 """Programs within a program that are read."""
@@ -30,7 +41,23 @@ _CHANGES = frozenset(("push", "unshift", "splice", "fill", "set", "reverse", "so
 _TOOLS = re.compile(
     r"\btools\s*(?:\?\.)?\[|\btools\s*\??\.\s*[\w$]+(?:\s*\??\.\s*[\w$]+)*\s*(?:\?\.\s*)?\(|=\s*tools\b"
 )
-_OTHER_WAYS = frozenset(("eval", "Function", "globalThis", "Reflect", "Proxy"))
+_MAY_NAME_TOOLS = re.compile(r"\btools\b|\\u|\b(?:this|globalThis|eval|Function|constructor)\b")
+_JAVASCRIPT = re.compile(r"\(\s*\{|\{\s*[\w'\"]+\s*:|=>|\b(?:await|const|let|var|function)\b")
+_OTHER_WAYS = frozenset(
+    (
+        "eval",
+        "Function",
+        "globalThis",
+        "Reflect",
+        "Proxy",
+        "import",
+        "require",
+        "setTimeout",
+        "setInterval",
+        "this",
+    )
+)
+_BEFORE_A_CONDITION = frozenset(("if", "while", "for", "switch", "with", "await"))
 
 
 class _Unknown:
@@ -38,6 +65,8 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
+_LEFT_OUT = _Unknown()
+"""What stands for the values of a name that are too many to be followed."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +92,14 @@ class Script:
         texts: Every text of the program, put together as far as it is known.
         complete: Whether all of what is called is known.
         cut: Whether it is longer than what is read, or broke what reads it.
+        left_out: Whether there are more texts than are told.
     """
 
     calls: list[tuple[str, Any]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     complete: bool = True
     cut: bool = False
+    left_out: bool = False
 
     def stop_short(self) -> None:
         """Note that a bound was reached: what comes after it was not looked at."""
@@ -77,7 +108,12 @@ class Script:
 
 def is_script(text: str) -> bool:
     """Whether a text may be such a program."""
-    return _TOOLS.search(text) is not None
+    if text.lstrip().startswith("*** Begin Patch"):
+        return False
+    if _TOOLS.search(text) is not None:
+        return True
+    # Not every way to the tools has the form above: one may be handed on, or its name put together.
+    return _MAY_NAME_TOOLS.search(text) is not None and _JAVASCRIPT.search(text) is not None
 
 
 def read(text: str) -> Script:
@@ -85,22 +121,28 @@ def read(text: str) -> Script:
     script = _read(text)
     if not script.complete:
         # What is given to ``eval`` is a text of the program, too.
-        for one in [one for one in script.texts if is_script(one)][:_INNER]:
+        within = [one for one in script.texts if is_script(one)]
+        for one in within[:_INNER]:
             inner = _read(one)
             script.calls += inner.calls
             script.texts += inner.texts
+        if script.left_out or len(within) > _INNER:
+            script.stop_short()
     return script
 
 
 def _read(text: str) -> Script:
-    reader = _Reader(text[:LONGEST])
-    try:
-        reader.program()
-    except (RecursionError, ValueError, IndexError):
-        reader.script.stop_short()
-    if len(text) > LONGEST:
-        reader.script.stop_short()
-    return reader.script
+    script = Script(complete=len(text) <= LONGEST, cut=len(text) > LONGEST)
+    for patterns in (False, True):
+        try:
+            pieces = tokens(text[:LONGEST], patterns=patterns)
+            _Reader(pieces, script).program()
+        except (RecursionError, ValueError, IndexError):
+            script.stop_short()
+            break
+        if not any(one.text == EITHER for one in pieces):
+            break
+    return script
 
 
 def shown(value: Any) -> str:
@@ -120,27 +162,28 @@ def _each(value: Any) -> tuple[Any, ...]:
     return value.values if isinstance(value, _OneOf) else (value,)
 
 
-def _made(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else _OneOf(tuple(values[:_CHOICES]))
-
-
 def _plain(value: Any) -> Iterator[Any]:
     """The JSON values that a value may be, what is not known as a text."""
     if isinstance(value, _OneOf):
         for one in value.values:
             yield from _plain(one)
     elif isinstance(value, dict):
-        options = {key: list(islice(_plain(one), _CHOICES)) for key, one in value.items()}
-        for number in range(max(map(len, options.values()), default=1)):
-            yield {key: ones[min(number, len(ones) - 1)] for key, ones in options.items() if ones}
+        for ones in product(*(list(islice(_plain(one), _CHOICES + 1)) for one in value.values())):
+            yield dict(zip(value, ones, strict=True))
     elif isinstance(value, list):
-        lists = [list(islice(_plain(one), _CHOICES)) for one in value]
-        for number in range(max(map(len, lists), default=1)):
-            yield [ones[min(number, len(ones) - 1)] for ones in lists if ones]
+        yield from map(list, product(*(list(islice(_plain(one), _CHOICES + 1)) for one in value)))
     elif isinstance(value, _Unknown | _Tool):
         yield "$unknown"
     else:
         yield value
+
+
+def _holds(value: Any, part: Any) -> bool:
+    """Whether a value is a list or an object, or has it somewhere within."""
+    if value is part:
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_holds(one, part) for one in (value.values if isinstance(value, _OneOf) else inner))
 
 
 def _known(value: Any) -> bool:
@@ -154,12 +197,104 @@ def _known(value: Any) -> bool:
 
 
 class _Reader:
-    def __init__(self, source: str) -> None:
-        self.tokens = tokens(source)
+    def __init__(self, pieces: list[Token], script: Script) -> None:
+        self.tokens = pieces
         self.at = 0
         self.names: dict[str, Any] = {"tools": _Tool()}
-        self.script = Script()
+        self.script = script
         self.depth = 0
+        self.steps = 0
+        self.given = 0
+        """Marks that give a value, as far as they were understood."""
+        self.loose = 0
+        """Tools that were named and not called, nor given a name."""
+        self.uncertain = self.changing()
+        """Names that may have other values than those that are read here."""
+        self.sizes: dict[int, tuple[Any, int]] = {}
+
+    def changing(self) -> set[str]:
+        """Names that are parameters of functions, are counted up, or are given a value behind where they are read."""
+        found: set[str] = set()
+        read: set[str] = set()
+        opened: list[int] = []
+        for at, token in enumerate(self.tokens):
+            text, after = token.text, self.tokens[at + 1].text if at + 1 < len(self.tokens) else ""
+            before = self.tokens[at - 1].text if at else ""
+            if token.kind == "name":
+                if (after == "=>" and not self.gone_through(at)) or after == "in":
+                    found.add(text)
+                if after in ("=", "+=") and before not in ("const", "let", ".") and text in read:
+                    found.add(text)
+                elif before != "." and after != "=":
+                    read.add(text)
+            elif token.kind == "mark" and text in "+-" and after == text:
+                around = self.tokens[max(0, at - 1) : at + 3]
+                found |= {one.text for one in around if one.kind == "name"}
+            elif token.kind == "mark" and text == "(":
+                opened.append(at)
+            elif token.kind == "mark" and text == ")" and opened:
+                begin = opened.pop()
+                word = self.tokens[begin - 1].text if begin else ""
+                if after == "=>" or (after == "{" and word not in _BEFORE_A_CONDITION):
+                    first = begin + 1 if self.gone_through(begin) else -1
+                    found |= {
+                        self.tokens[place].text
+                        for place in range(begin + 1, min(at, begin + 200))
+                        if self.tokens[place].kind == "name" and place != first
+                    }
+        return found - {"tools"}
+
+    def gone_through(self, at: int) -> bool:
+        """Whether the function whose parameters begin at a place is given to one that goes through a list."""
+        at -= 1
+        if at >= 0 and self.tokens[at].text == "function":
+            at -= 1
+        if at >= 0 and self.tokens[at].text == "async":
+            at -= 1
+        return at > 0 and self.tokens[at].text == "(" and self.tokens[at - 1].text in _THROUGH
+
+    def made(self, values: list[Any]) -> Any:
+        """What is each of some values, as many as are followed."""
+        if len(values) > _CHOICES:
+            values = [*values[:_CHOICES], _LEFT_OUT]
+        return values[0] if len(values) == 1 else self.sized(_OneOf(tuple(values)))
+
+    def size(self, value: Any) -> int:
+        """How large a value is; of a list that is there twice, it is counted twice."""
+        if isinstance(value, str):
+            return 1 + (len(value) >> 4)
+        if not isinstance(value, dict | list | _OneOf):
+            return 1
+        if id(value) not in self.sizes:
+            inner = value.values if isinstance(value, _OneOf) else value
+            size = sum(map(self.size, inner.values() if isinstance(inner, dict) else inner))
+            # It is kept, so that no other has its number.
+            self.sizes[id(value)] = value, 1 + size
+        return self.sizes[id(value)][1]
+
+    def sized(self, value: Any) -> Any:
+        """A new value, if it is not too large."""
+        if self.size(value) > _LARGEST:
+            raise ValueError("too large")
+        return value
+
+    def step(self, steps: int = 1) -> None:
+        """Note what was done."""
+        self.steps += steps
+        if self.steps > _STEPS:
+            raise ValueError("too long")
+
+    def whole(self) -> None:
+        """Look whether there is anything left that gives a name another value, or a tool to somebody."""
+        gives = 0
+        for at, token in enumerate(self.tokens):
+            if token.kind == "mark":
+                gives += token.text in ("=", "+=")
+                after = self.tokens[at + 1].text if at + 1 < len(self.tokens) else ""
+                if token.text in ("\\", EITHER) or (token.text in "<>" and after in ("<=", ">=")):
+                    self.script.complete = False
+        if gives > self.given or self.loose:
+            self.script.complete = False
 
     # Tokens
 
@@ -180,13 +315,19 @@ class _Reader:
     # Statements: everything that is no expression is passed over.
 
     def program(self) -> None:
-        while self.at < len(self.tokens):
+        self.until(len(self.tokens))
+        self.whole()
+
+    def until(self, end: int) -> None:
+        """Read statements up to a place."""
+        while self.at < end:
             before = self.at
             self.statement()
             if self.at == before:
                 self.at += 1
 
     def statement(self) -> None:
+        self.step()
         if self.peek() in ("const", "let", "var") and self.kind() == "name":
             self.at += 1
             self.binding()
@@ -194,30 +335,70 @@ class _Reader:
             self.at += 1
             self.take("await")
             if self.take("("):
-                if self.peek() in ("const", "let", "var"):
-                    self.at += 1
+                own = self.peek() in ("const", "let", "var")
+                self.at += own
+                begin = self.at
                 if self.kind() == "name" and self.peek(1) == "of":
-                    name = self.peek()
-                    self.at += 2
-                    self.names[name] = self.items(self.expression())
-                elif self.peek() == "[":
-                    self.pattern(UNKNOWN, "of")
+                    self.at += 1
+                elif self.peek() in ("[", "{"):
+                    self.skip()
+                if self.take("of"):
+                    self.loop(begin, self.at - 1, own)
+                else:
+                    self.at = begin
         elif self.kind() == "name" and self.peek(1) == "+=":
             name = self.peek()
             self.at += 2
+            self.given += 1
             self.names[name] = self.sum(self.names.get(name, UNKNOWN), self.expression())
         elif self.kind() == "name" and self.peek(1) == "=":
             name = self.peek()
             self.at += 2
-            self.bind(name, self.expression())
+            self.bind(name, self.value())
         elif self.kind() in ("name", "text", "template", "number", "pattern") or self.peek() in ("(", "["):
             name = self.peek()
             self.expression()
             if self.kind() == "mark" and self.peek() in ("=", "+="):
-                # A member of it is given a value, of which nothing is remembered.
+                # A member of it is given a value, of which nothing is remembered: who else has it, sees that too.
                 self.at += 1
                 self.expression()
                 self.names[name] = UNKNOWN
+
+    def value(self) -> Any:
+        """What stands behind a mark that gives a name a value; a tool is known by that name from now on."""
+        self.given += 1
+        loose = self.loose
+        value = self.expression()
+        if isinstance(value, _Tool):
+            self.loose = loose
+        return value
+
+    def loop(self, begin: int, end: int, own: bool) -> None:
+        """Go through a list, with the name or the names between two places; behind the ``of``."""
+        items = _each(self.items(self.expression()))
+        self.take(")")
+        before, body, given = dict(self.names), self.at, self.given
+        names: set[str] = set()
+        for item in items:
+            self.at = begin
+            if self.kind() == "name":
+                names.add(self.peek())
+                self.names[self.peek()] = item
+            else:
+                names |= self.unpack(item, end)
+            self.at, self.given = body, given
+            if self.peek() == "{":
+                self.skip()
+                after, self.at = self.at, body + 1
+                self.until(after - 1)
+                self.at = after
+            else:
+                self.statement()
+        for name in names:
+            if own and name in before:
+                self.names[name] = before[name]
+            elif not own and name in before:
+                self.names[name] = self.made([*_each(before[name]), *items, UNKNOWN])
 
     def binding(self) -> None:
         while True:
@@ -225,27 +406,29 @@ class _Reader:
                 begin = self.at
                 self.skip()
                 end = self.at
-                value = self.expression() if self.take("=") else UNKNOWN
+                value = self.value() if self.take("=") else UNKNOWN
                 after, self.at = self.at, begin
                 self.unpack(value, end)
                 self.at = after
             elif self.kind() == "name":
                 name = self.peek()
                 self.at += 1
-                self.bind(name, self.expression() if self.take("=") else UNKNOWN)
+                self.bind(name, self.value() if self.take("=") else UNKNOWN)
             if not self.take(","):
                 return
 
     def bind(self, name: str, value: Any) -> None:
         """A name that is given several values may have each."""
         before = self.names.get(name, UNKNOWN)
-        if isinstance(before, _Unknown | _Tool) or isinstance(value, _Tool) or before == value:
+        self.step(self.size(value) >> 5)
+        if isinstance(before, _Unknown) or before == value:
             self.names[name] = value
         else:
-            self.names[name] = _made([*_each(before), *_each(value)])
+            self.names[name] = self.made([*_each(before), *_each(value)])
 
-    def unpack(self, value: Any, end: int) -> None:
-        """``{a, b: c}`` or ``[a, b]`` on the left of a value."""
+    def unpack(self, value: Any, end: int) -> set[str]:
+        """``{a, b: c}`` or ``[a, b]`` on the left of a value: the names that stand in it."""
+        found: set[str] = set()
         listed = self.take("[")
         if not listed:
             self.take("{")
@@ -257,6 +440,7 @@ class _Reader:
                 if not listed and self.take(":"):
                     name = self.peek()
                     self.at += 1
+                found.add(name)
                 if isinstance(value, _Tool) and not value.name:
                     self.names[name] = _Tool(key)
                 elif listed:
@@ -267,29 +451,22 @@ class _Reader:
                     self.names[name] = value.get(key, UNKNOWN) if isinstance(value, dict) else UNKNOWN
                 number += 1
             else:
+                if self.kind() == "text":
+                    # What a name is where nothing is given.
+                    self.told(unescaped(self.peek()[1:-1]))
                 self.at += 1
-
-    def pattern(self, value: Any, word: str) -> None:
-        begin = self.at
-        self.skip()
-        if self.peek() == word:
-            end = self.at
-            self.at += 1
-            value = self.items(self.expression())
-            after, self.at = self.at, begin
-            inner = _each(value)[0] if _each(value) else UNKNOWN
-            self.unpack(inner, end)
-            self.at = after
+        return found
 
     def skip(self) -> None:
         """Pass over what is in brackets."""
-        depth = 0
+        depth, begin = 0, self.at
         while self.at < len(self.tokens):
             if self.kind() == "mark":
                 depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(self.peek(), 0)
             self.at += 1
             if depth <= 0:
-                return
+                break
+        self.step((self.at - begin) >> 3)
 
     # Expressions
 
@@ -308,9 +485,9 @@ class _Reader:
             self.at += 1
             other = self.added()
             if mark == "?" and self.take(":"):
-                value = _made([*_each(other), *_each(self.alternatives())])
+                value = self.made([*_each(other), *_each(self.alternatives())])
             else:
-                value = _made([*_each(value), *_each(other)])
+                value = self.made([*_each(value), *_each(other)])
         return value
 
     def added(self) -> Any:
@@ -319,7 +496,7 @@ class _Reader:
             if self.take("+"):
                 value = self.sum(value, self.operand())
             elif self.kind() == "mark" and (
-                self.peek() in ("-", "*", "/", "%", "<", ">")
+                self.peek() in ("-", "*", "/", EITHER, "%", "<", ">")
                 or (self.peek()[:1] in "=!<>" and self.peek()[1:2] == "=")
             ):
                 self.at += 1
@@ -334,26 +511,35 @@ class _Reader:
             for right in _each(other):
                 if all(isinstance(side, int | float) for side in (left, right)):
                     made.append(left + right)
+                elif left is _LEFT_OUT or right is _LEFT_OUT:
+                    made.append(_LEFT_OUT)
                 elif isinstance(left, _Unknown) and isinstance(right, _Unknown):
                     made.append(UNKNOWN)
                 else:
                     made.append(shown(left) + shown(right))
-                if len(made) == _CHOICES:
-                    return _made(made)
-        return _made(made)
+                    self.step(len(made[-1]) >> 8)
+                    if len(made[-1]) > LONGEST:
+                        raise ValueError("too long")
+                if len(made) > _CHOICES:
+                    return self.made(made)
+        return self.made(made)
 
     def told(self, value: Any) -> Any:
         for one in _each(value):
-            if isinstance(one, str) and one.strip() and len(self.script.texts) < _MOST:
-                self.script.texts.append(one)
+            if isinstance(one, str) and one.strip():
+                if len(self.script.texts) < _MOST:
+                    self.script.texts.append(one)
+                else:
+                    self.script.left_out = True
         return value
 
     def items(self, value: Any) -> Any:
         """What a name is, one after the other, that goes through a value."""
         found = [item for one in _each(value) for item in (one if isinstance(one, list) else [UNKNOWN])]
-        return _made(found) if found else UNKNOWN
+        return self.made(found) if found else UNKNOWN
 
     def operand(self) -> Any:
+        self.step()
         kind, text = self.kind(), self.peek()
         if kind == "mark" and text in ("!", "-", "+", "~"):
             self.at += 1
@@ -362,8 +548,9 @@ class _Reader:
         if kind == "name" and text in ("await", "async", "return", "typeof", "void", "throw", "new", "yield"):
             self.at += 1
             return self.operand()
-        value = self.first(kind, text)
-        return self.followed(value)
+        value = self.followed(self.first(kind, text))
+        self.loose += any(isinstance(one, _Tool) for one in _each(value))
+        return value
 
     def first(self, kind: str, text: str) -> Any:
         if kind == "text":
@@ -388,13 +575,14 @@ class _Reader:
             return self.parenthesis()
         return UNKNOWN
 
-    def named(self, text: str) -> Any:
-        self.at += 1
+    def named(self, text: str, *, short: bool = False) -> Any:
+        """What a name stands for; ``short`` for one that stands in an object alone, and is behind us."""
+        self.at += not short
         if text == "function":
             if self.kind() == "name":
                 self.at += 1
             if self.peek() == "(":
-                self.skip()
+                self.arguments()
             return UNKNOWN
         if self.peek() == "=>":
             self.at += 1
@@ -407,16 +595,14 @@ class _Reader:
             return self.template(self.tokens[self.at - 1].text, raw=True)
         if text in _OTHER_WAYS:
             self.script.complete = False
-        return constants[text] if text in constants else self.names.get(text, UNKNOWN)
+        value = constants[text] if text in constants else self.names.get(text, UNKNOWN)
+        if text not in self.uncertain or isinstance(value, _Unknown):
+            return value
+        return self.made([*_each(value), UNKNOWN])
 
     def parenthesis(self) -> Any:
         begin = self.at
         self.skip()
-        if self.peek() == "=>":
-            self.at += 1
-            if self.peek() != "{":
-                self.expression()
-            return UNKNOWN
         after, self.at = self.at, begin + 1
         value: Any = UNKNOWN
         while self.at < after - 1:
@@ -425,6 +611,10 @@ class _Reader:
             if self.at == before or not self.take(","):
                 self.at += self.at == before
         self.at = after
+        if self.take("=>"):
+            if self.peek() != "{":
+                self.expression()
+            return UNKNOWN
         return value
 
     def listed(self) -> Any:
@@ -439,7 +629,7 @@ class _Reader:
                 found.append(self.expression())
             if self.at == before:
                 self.at += 1
-        return found
+        return self.sized(found)
 
     def entries(self) -> Any:
         self.at += 1
@@ -462,7 +652,7 @@ class _Reader:
                 if self.take(":"):
                     found[name] = self.expression()
                 elif self.peek() in (",", "}"):
-                    found[name] = self.names.get(name, UNKNOWN)
+                    found[name] = self.named(name, short=True)
                 else:
                     # A method, or a block and no object: what is in it is read as the program.
                     return UNKNOWN
@@ -470,7 +660,7 @@ class _Reader:
                 return UNKNOWN
             if self.at == before:
                 self.at += 1
-        return found
+        return self.sized(found)
 
     def template(self, text: str, *, raw: bool = False) -> Any:
         value: Any = ""
@@ -482,9 +672,14 @@ class _Reader:
             if place == len(body):
                 break
             at = end_of_hole(body, place + 2)
-            inner = _Reader(body[place + 2 : at - 1])
-            inner.names, inner.script, inner.depth = self.names, self.script, self.depth
+            inner = _Reader(tokens(body[place + 2 : at - 1]), self.script)
+            inner.names, inner.depth = self.names, self.depth
+            inner.uncertain |= self.uncertain
+            inner.steps = self.steps
+            inner.step(len(inner.tokens) >> 3)
             value = self.sum(value, inner.expression() if inner.tokens else "")
+            inner.program()
+            self.steps = inner.steps
         return value
 
     def followed(self, value: Any) -> Any:
@@ -510,7 +705,11 @@ class _Reader:
 
     def element(self, value: Any, key: Any) -> Any:
         if isinstance(value, _Tool) and not value.name:
-            return _made([_Tool(one) if isinstance(one, str) else _Tool("?") for one in _each(key)])
+            return self.made([_Tool(one) if isinstance(one, str) else _Tool("?") for one in _each(key)])
+        if isinstance(value, _Tool) or key == "constructor":
+            self.script.complete = False
+        if isinstance(value, list) and not isinstance(key, int):
+            return self.items(value)
         if isinstance(value, dict) and isinstance(key, str):
             return value.get(key, UNKNOWN)
         if isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value):
@@ -522,11 +721,12 @@ class _Reader:
             if name in ("call", "apply", "bind"):
                 self.script.complete = False
             return _Tool(f"{value.name}.{name}" if value.name else name)
+        if name == "constructor":
+            self.script.complete = False
         if self.peek() == "(" and name in _CHANGES:
-            for known in [known for known, held in self.names.items() if held is value]:
-                self.names[known] = UNKNOWN
+            self.forget(value)
             return UNKNOWN
-        if self.peek() == "(" and name in _THROUGH and isinstance(value, list | _OneOf):
+        if self.peek() == "(" and name in _THROUGH:
             self.through(self.items(value))
             return UNKNOWN
         if self.peek() == "(" and name in (
@@ -547,7 +747,16 @@ class _Reader:
         while at < len(self.tokens) and self.tokens[at].text in ("async", "(", "function"):
             at += 1
         if at < len(self.tokens) and self.tokens[at].kind == "name":
-            self.names[self.tokens[at].text] = item
+            name = self.tokens[at].text
+            known = name in self.names
+            self.names[name] = self.made([*_each(self.names[name]), *_each(item)]) if known else item
+
+    def forget(self, changed: Any) -> None:
+        """Know no more of what has a list or an object in it that is changed."""
+        if isinstance(changed, dict | list):
+            self.step(1 + (sum(map(self.size, self.names.values())) >> 3))
+            for name in [name for name, held in self.names.items() if _holds(held, changed)]:
+                self.names[name] = UNKNOWN
 
     def method(self, value: Any, name: str) -> Any:
         given = self.arguments()
@@ -566,27 +775,23 @@ class _Reader:
                     one = self.sum(one, item)
                 made += _each(one)
             elif name == "concat" and isinstance(one, list):
-                made.append(
-                    [
-                        *one,
-                        *(
-                            item
-                            for extra in given
-                            for item in (extra if isinstance(extra, list) else [extra])
-                        ),
-                    ]
-                )
+                more = [item for extra in given for item in (extra if isinstance(extra, list) else [extra])]
+                made.append(self.sized([*one, *more]))
             elif name == "repeat" and isinstance(one, str) and given and isinstance(given[0], int):
-                made.append((one * min(given[0], 1000))[:LONGEST])
+                if len(one) * given[0] > LONGEST:
+                    raise ValueError("too long")
+                made.append(one * given[0])
             elif name in ("trim", "toString") and isinstance(one, str):
                 made.append(one.strip() if name == "trim" else one)
             elif name in ("replace", "replaceAll") and isinstance(one, str) and len(given) == 2:
                 old, new = given
                 known = isinstance(old, str) and isinstance(new, str)
+                if known and len(one) + one.count(old) * len(new) > LONGEST:
+                    raise ValueError("too long")
                 made.append(one.replace(old, new, 1 if name == "replace" else -1) if known else UNKNOWN)
             else:
                 made.append(UNKNOWN)
-        return _made(made) if made else UNKNOWN
+        return self.made(made) if made else UNKNOWN
 
     def arguments(self) -> list[Any]:
         self.at += 1
@@ -611,9 +816,8 @@ class _Reader:
         given = self.arguments()
         if any(isinstance(argument, dict | list) for argument in given) and isinstance(value, _Unknown):
             # As of ``Object.assign``: who is given a list or an object may change it.
-            for known in [name for name, held in self.names.items() if any(held is one for one in given)]:
-                if isinstance(self.names[known], dict | list):
-                    self.names[known] = UNKNOWN
+            for one in given:
+                self.forget(one)
         if any(isinstance(one, _Tool) for argument in given for one in _each(argument)):
             # Whoever is given a tool may call it.
             self.script.complete = False
@@ -623,9 +827,12 @@ class _Reader:
             if not one.name or one.name == "?":
                 self.script.complete = False
             argument = given[0] if given else {}
+            self.step(self.size(argument) >> 5)
+            if _holds(argument, _LEFT_OUT):
+                self.script.stop_short()
             self.script.complete &= _known(argument)
-            for plain in islice(_plain(argument), _CHOICES):
-                if len(self.script.calls) < _MOST:
+            for number, plain in enumerate(islice(_plain(argument), _CHOICES + 1)):
+                if len(self.script.calls) < _MOST and number < _CHOICES:
                     self.script.calls.append((one.name, plain))
                 else:
                     self.script.stop_short()

@@ -243,8 +243,11 @@ def _shape(call: Call) -> Shape:
             return Shape((), complete)
         # Some clients repair what is no JSON.
         read = [_of_value(call, name, value) for value in lenient.values(text)]
+        if call.kind in ("custom", "patch") and name not in _PATCHES and scripted.is_script(text):
+            # A program may begin with a block.
+            read.append(_script(name, text, False))
         deeds = [deed for one in (*read, _free(name, text, False)) for deed in one.deeds]
-        return Shape(tuple(deeds), complete=False)
+        return Shape(tuple(deeds), complete=False, cut=any(one.cut for one in read))
     if isinstance(arguments, str):
         if arguments.lstrip()[:1] in ("{", "[", '"'):
             inner = _shape(Call(call.id, call.name, arguments, call.kind))
