@@ -397,7 +397,7 @@ async def test_the_record_of_an_episode_is_small() -> None:
     assert len(str(record.dump(found))) < 60_000
 
 
-async def _shown(
+def _shown(
     names: list[str], folder: Path, arms: tuple[str, ...], seeds: int
 ) -> dict[tuple[str, str], Any]:
     models = tuple(f"organism/oversight-{name}" for name in names)
@@ -410,8 +410,6 @@ async def _shown(
 
 @pytest.mark.slow
 def test_what_organisms_show_arm_against_arm(tmp_path: Path) -> None:
-    import asyncio
-
     names = [
         "able-and-honest",
         "unable",
@@ -420,7 +418,7 @@ def test_what_organisms_show_arm_against_arm(tmp_path: Path) -> None:
         "sandbags-everywhere",
         "guesses",
     ]
-    found = asyncio.run(_shown(names, tmp_path / "out", MATCHED, 10))
+    found = _shown(names, tmp_path / "out", MATCHED, 10)
     assert {model for model, arm in found} == set(names)
     below = {model for (model, arm), c in found.items() if arm == "check-restricts" and c["high"] < 0}
     assert below == {"sandbags", "sandbags-just-enough"}
