@@ -90,7 +90,8 @@ class Pipeline:
         self._timeout = float(settings["command_timeout"])
         self._shipped: dict[str, str | None] = {}
         self._victim: int | None = None
-        self._known: set[int] = set()
+        self._known: set[int] = set()  # processes that the evidence has
+        self._told = 0  # commands that it has
         self._looked = False  # whether the recorder's state is that of now
         self._kind = {"cancelled": "cancellation", "budget": "end of the budget"}[cause]
         self._due_at = self.times.due_at
@@ -347,6 +348,9 @@ class Pipeline:
 
     def noted(self) -> Facts:
         """How the last command ended, and what it left running that was not there before."""
+        if len(self.recorder.steps) == self._told:
+            return {}  # the last call was refused
+        self._told = len(self.recorder.steps)
         step = self.recorder.steps[-1]
         noted: Facts = {"cwd": step.cwd, "exit_code": step.exit_code}
         if step.timed_out:
