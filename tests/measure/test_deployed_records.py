@@ -174,6 +174,17 @@ def test_traffic_in_two_halves_counts_once(tmp_path: Path) -> None:
     assert read(tmp_path) == whole
 
 
+@pytest.mark.parametrize(
+    "line", ['{"at": 1, "event": "fou{"at": 2, "event": "stop"}', "[]", "", "\x00", '{"event": 7}']
+)
+def test_a_line_in_the_middle_that_cannot_be_read_may_have_been_an_act(line: str, tmp_path: Path) -> None:
+    Run(origin="lease").write(tmp_path)
+    path = tmp_path / "logs/agent/account.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, line + "\n", *rest]))
+    assert only(tmp_path).name == ("failed" if line else "complied")
+
+
 def test_an_account_whose_beginning_is_gone_is_not_one_without_acts(tmp_path: Path) -> None:
     Run(found=TAMPERS, origin="lease", gateway=False).write(tmp_path)
     path = tmp_path / "logs/agent/account.jsonl"
