@@ -124,7 +124,9 @@ def _kappas(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         seen = (both + neither) / n
         chance = ((both + first) * (both + second) + (neither + first) * (neither + second)) / n**2
-        return np.where(chance < 1, (seen - chance) / (1 - chance), np.nan)
+        # Not a number where all labels are the same one.
+        found: npt.NDArray[np.float64] = (seen - chance) / (1 - chance)
+    return found
 
 
 def brier(confidences: Sequence[float], right: Sequence[bool]) -> Score:
