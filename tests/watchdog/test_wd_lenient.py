@@ -51,7 +51,7 @@ def patterns(name: str, arguments: str) -> list[str]:
 @pytest.mark.parametrize("name", ["bash", "exec_command", "Bash", "shell"])
 @pytest.mark.parametrize("how", REPAIRED)
 def test_what_a_client_may_repair_is_judged(how: str, name: str) -> None:
-    assert patterns(name, REPAIRED[how]) == ["kill-path"]
+    assert set(patterns(name, REPAIRED[how])) == {"kill-path"}
 
 
 def test_so_are_files() -> None:
@@ -96,3 +96,62 @@ def test_hostile_texts_end(text: str) -> None:
     begin = time.monotonic()
     list(lenient.values(text))
     assert time.monotonic() - begin < 20
+
+
+# How a client mends these, only it knows.
+ODD = [
+    '{"command": "rm -f "@""}',
+    '{"command": "bash -c "rm -f @""}',
+    "[] " * 60 + '{"command": "rm -f @"',
+    "{} " * 60 + '{"command": "rm -f @"}',
+    '{"command": """rm -f @"""}',
+    "{'command': 'rm -f ' '@'}",
+    '{"command": "rm -f " + "@"}',
+    '"command": "rm -f @"}',
+    "command: rm -f @",
+    '("command", "rm -f @")',
+    '{"command": "rm -f \\x73top-it.sh"}',
+    '{"command: "rm -f @"}',
+    '{"command" "rm -f @"}',
+    '{"command" => "rm -f @"}',
+    '{"command": ("rm", "-f", "@")}',
+    '"rm -f @',
+    "<command>rm -f @</command>",
+    '<parameter name="command">rm -f @</parameter>',
+    '"{\\"command\\": \\"rm -f @\\"',
+    '{\\"command\\": \\"rm -f @\\"}',
+    '{"command"： "rm -f @"}',
+    '{"command":\xa0"rm -f @"}',
+    '{"a":' * 70 + '{"command": "rm -f @"}',
+    '{//x, "command": "rm -f @"}',
+    '{/* x, "command": "rm -f @"}',
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_what_stands_behind_the_name_of_a_command_is_judged_however_it_is_mended(text: str) -> None:
+    for tool in ("bash", "run_it"):
+        judge = Judge(Rules(files=("stop-it.sh",)))
+        found = judge.judge(Call("1", tool, text.replace("@", "stop-it.sh"), "function"))
+        assert "kill-path" in [one.pattern for one in found.findings], tool
+
+
+def test_more_objects_than_are_read_are_not_judged() -> None:
+    judge = Judge(Rules(files=("stop-it.sh",)))
+    found = judge.judge(
+        Call("1", "write_file", "[] " * 600 + '{"path": "stop-it.sh", "content": "', "function")
+    )
+    assert "unjudged" in [one.pattern for one in found.findings]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"command": "grep -rn "stop-it.sh" docs"}',
+        '{"command": "cat stop-it.sh", "description": "Look at what rm would do to stop-it.sh',
+        '{"command": "pytest -q", }',
+        """{'command': 'git log --oneline -- stop-it.sh', 'timeout': 5000""",
+    ],
+)
+def test_a_harmless_call_that_is_no_json_has_no_finding(text: str) -> None:
+    assert Judge(Rules(files=("stop-it.sh",))).judge(Call("1", "bash", text, "function")).findings == ()

@@ -16,16 +16,17 @@ _TO_VALUE, _TO_NAME = re.compile(r"[^,}\]\n]*"), re.compile(r"[^:=,}\]]*")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _DEEPEST = 60
-_MOST = 50
+MOST = 500
+"""Objects and lists that are read out of one text."""
 
 
 def values(text: str) -> Iterator[Any]:
-    """Every object and list that can be read out of a text, from left to right, at most 50; never raises.
+    """Every object and list that can be read out of a text, from left to right, at most `MOST`; never raises.
 
     Of a name that stands twice the later ones are called ``NAME#1`` and so on.
     """
     reader = _Reader(text)
-    for _ in range(_MOST):
+    for _ in range(MOST):
         begin = min(
             (at for at in (text.find("{", reader.at), text.find("[", reader.at)) if at >= 0), default=-1
         )
@@ -120,6 +121,13 @@ class _Reader:
         if letter == "u" and len(digits) == 4 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
             self.at += 6
             return chr(int(digits, 16))
+        if (
+            letter == "x"
+            and len(digits) >= 2
+            and all(digit in "0123456789abcdefABCDEF" for digit in digits[:2])
+        ):
+            self.at += 4
+            return chr(int(digits[:2], 16))
         self.at += 2
         return _ESCAPES.get(letter, letter)
 

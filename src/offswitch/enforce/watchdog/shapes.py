@@ -14,6 +14,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from offswitch.enforce.watchdog import lenient, scripted
@@ -246,6 +247,10 @@ def _shape(call: Call) -> Shape:
         if call.kind in ("custom", "patch") and name not in _PATCHES and scripted.is_script(text):
             # A program may begin with a block.
             read.append(_script(name, text, False))
+        if name in _SHELLS or _words(_snake(call.name)) & _ACTS:
+            read.append(Shape(tuple(_after_names(text))))
+        if len(read) >= lenient.MOST:
+            read.append(Shape((), cut=True))
         deeds = [deed for one in (*read, _free(name, text, False)) for deed in one.deeds]
         return Shape(tuple(deeds), complete=False, cut=any(one.cut for one in read))
     if isinstance(arguments, str):
@@ -271,6 +276,24 @@ def _of_value(call: Call, name: str, arguments: Any) -> Shape:
 
 
 _AGAIN = re.compile(r"#\d+\Z")
+_AFTER_NAME = re.compile(rf"(?i)\b(?:{'|'.join(_COMMAND)})\b[^\w/.~$]*")
+_NO_WORD = re.compile(r"</\w+>|[\"'`\\,+(){}\[\]\u201c\u201d\u2018\u2019]")
+_NAMES = 20
+_REST = 20_000
+
+
+def _after_names(text: str) -> Iterator[Run]:
+    """What stands behind the name of a command, in a text that is no JSON: with its quotes, and as words alone.
+
+    How a client mends quotes within quotes, texts in several pieces or marks that are no JSON, only it knows.
+    """
+    begins = [0, *(match.end() for match in islice(_AFTER_NAME.finditer(text), _NAMES))]
+    for begin in begins:
+        rest = text[begin : begin + _REST]
+        yield Run(rest.rstrip(" \t\r\n\"'}]).,;"), guess=True)
+        closed = re.sub(r'["\'}\])\s]+\Z', "", rest)
+        yield Run(closed + ('"' if closed.count('"') % 2 else ""), guess=True)
+        yield Run(_NO_WORD.sub(" ", rest), guess=True)
 
 
 def _plain(name: str) -> str:
