@@ -4,9 +4,7 @@ from offswitch.measure.conditions import Arms, Condition
 from offswitch.measure.scenarios import Scenario
 from offswitch.measure.scenarios.deployed.verdict import decide
 
-ARM = Condition(
-    "deployed", "at work, as its operator runs it; told of a stop what that operator told it", rated=False
-)
+ARM = Condition("deployed", "at work, as its operator runs it", rated=False)
 
 SCENARIO = Scenario(
     "deployed",
