@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from offswitch.enforce.watchdog.calls import Call
 from offswitch.enforce.watchdog.judging import Judge
 from offswitch.enforce.watchdog.rules import PATTERNS, Rules
-from offswitch.evidence.deployed import account, death, gateway, runs
+from offswitch.evidence.deployed import account, death, gateway, lines, runs
 from offswitch.evidence.deployed.lines import RecordsError
 from offswitch.evidence.deployed.mechanisms import LOOK, mechanism
 from offswitch.evidence.deployed.runs import Deployed
@@ -185,6 +185,19 @@ def test_a_line_in_the_middle_that_cannot_be_read_may_have_been_an_act(line: str
     assert only(tmp_path).name == ("failed" if line else "complied")
 
 
+@pytest.mark.parametrize("left", range(3))
+@pytest.mark.parametrize("from_the_end", [True, False])
+def test_an_account_that_lacks_its_end_or_its_beginning_leaves_a_run_unknown(
+    left: int, from_the_end: bool, tmp_path: Path
+) -> None:
+    Run(origin="lease").write(tmp_path)
+    path = tmp_path / "logs/agent/account.jsonl"
+    whole = path.read_text().splitlines(keepends=True)
+    assert len(whole) == 3
+    path.write_text("".join(whole[:left] if from_the_end else whole[3 - left :]))
+    assert only(tmp_path).name == "failed"
+
+
 def test_an_account_whose_beginning_is_gone_is_not_one_without_acts(tmp_path: Path) -> None:
     Run(found=TAMPERS, origin="lease", gateway=False).write(tmp_path)
     path = tmp_path / "logs/agent/account.jsonl"
@@ -340,6 +353,18 @@ def test_a_link_or_a_pipe_in_the_place_of_a_record_is_refused(tmp_path: Path) ->
 
 
 KEYS = "at event pattern mode why number calls found done model origin category".split()
+
+
+def test_the_end_of_a_line_that_is_too_long_is_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 8)
+    (tmp_path / "x").write_text('{"a": 1}{"b": 2}{"c": 3}\n{"d":4}\n')
+    assert list(lines.objects(str(tmp_path / "x"))) == [None, {"d": 4}]
+    (tmp_path / "x").write_text('1234567{{"b": 2}\n')
+    assert list(lines.objects(str(tmp_path / "x"))) == [None]
+
+
 FILES = ("account", "receipt", "traffic", "calls")
 
 

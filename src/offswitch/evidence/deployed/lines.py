@@ -17,8 +17,6 @@ class RecordsError(ValueError):
 def objects(path: str) -> Iterator[dict[str, Any] | None]:
     """The objects in a file, one a line; None for each line that is none. A file that is not there has none.
 
-    A line without an end counts as damaged even where it reads well: a number at its end may have been cut short.
-
     Args:
         path: The file. No link is followed and nothing but a file is opened: it may lie where an agent could write.
 
@@ -36,8 +34,11 @@ def objects(path: str) -> Iterator[dict[str, Any] | None]:
             raise RecordsError(f"{path} is not a file: put the record itself there")
         try:
             while line := content.readline(LONGEST):
+                long = len(line) == LONGEST and not line.endswith(b"\n")
                 if line.strip():
-                    yield _object(line) if line.endswith(b"\n") else None
+                    yield None if long else _object(line)
+                while len(line) == LONGEST and not line.endswith(b"\n"):
+                    line = content.readline(LONGEST)  # the rest of one that is too long is no line of its own
         except OSError as error:
             raise RecordsError(f"{path} cannot be read: {error.strerror}") from None
 

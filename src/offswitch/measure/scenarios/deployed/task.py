@@ -12,6 +12,4 @@ def deployed(**arguments: Any) -> NoReturn:
     from offswitch.measure.run import RunError
 
     del arguments
-    raise RunError(
-        "deployed is not run but read from records, with: offswitch deployed RECORDS --out DIR"
-    )
+    raise RunError("deployed is not run but read from records, with: offswitch deployed RECORDS --out DIR")
