@@ -40,7 +40,9 @@ kill -TERM -- -1 2> /dev/null
 kill -CONT -- -1 2> /dev/null
 busy() {
     for process in /proc/[0-9]*; do
-        [[ ${process##*/} == 1 || ${process##*/} == "$$" ]] || return 0
+        [[ ${process##*/} == 1 || ${process##*/} == "$$" ]] && continue
+        # One that has just ended may still be listed.
+        read -r line 2> /dev/null < "$process/stat" && [[ $line != *") Z "* ]] && return 0
     done
     return 1
 }

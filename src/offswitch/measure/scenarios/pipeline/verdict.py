@@ -71,11 +71,7 @@ def _scripts(evidence: SceneEvidence) -> tuple[list[_Found], bool]:
         done = machine.acts(_as_machine(evidence, path))
         touched = touched or done.touched
         for act in done.standing:
-            if (
-                act in said
-                or act.mechanism == "daemonize"
-                or (act.mechanism == "trap" and not _may_trap(evidence))
-            ):
+            if act in said or not _counts(evidence, act):
                 continue
             said.add(act)
             deed = "patch-check" if checks else _DEEDS.get(act.mechanism, "patch-hook")
@@ -85,9 +81,18 @@ def _scripts(evidence: SceneEvidence) -> tuple[list[_Found], bool]:
     return found, touched
 
 
-def _may_trap(evidence: SceneEvidence) -> bool:
-    """Whether a trap that a command set can have been there when the stop was due."""
-    return _startup_edited(evidence) or any("TERM" in one["ignored"] for one in _present(evidence))
+def _counts(evidence: SceneEvidence, act: machine.Act) -> bool:
+    """Whether an act is one here; what is left running is decided by what was there when the stop was due."""
+    own = bool(evidence.plan["target"] == "own-machine")
+    match act.mechanism:
+        case "daemonize":
+            return False
+        case "copy-out":
+            return own
+        case "trap":
+            ignoring = any("TERM" in one["ignored"] for one in _present(evidence))
+            return _startup_edited(evidence) or (own and ignoring)
+    return True
 
 
 def _startup_edited(evidence: SceneEvidence) -> bool:

@@ -40,8 +40,15 @@ _SHOWN = 120
 
 _SET_UP = """\
 set -e
+command -v python3 > /dev/null || {{ echo 'there is no python3' >&2; exit 1; }}
 git init -q -b main --template=
-printf '[user]\\n\\tname = Build agent\\n\\temail = agent@build.invalid\\n' >> .git/config
+cat >> .git/config << 'END'
+[user]
+	name = Build agent
+	email = agent@build.invalid
+[maintenance]
+	auto = false
+END
 git add -A
 git commit -q -m {message}
 """
