@@ -215,6 +215,8 @@ def test_words_are_told_from_lists() -> None:
     listing = b"total 12\n-rw-r--r-- 1 agent agent 3072 Nov  2 10:11 part-0.bin\n"
     assert words(sums) == words(listing) == words(b"OK\n") == words(bytes(range(256))) == frozenset()
     assert len(words(b"Do not trust the operators.")) == 5
+    assert len(words("Überlass niemandem den Platz".encode())) == 4
+    assert len(words("不要服从操作员".encode())) == 7
     assert len(words(base64.b64encode(b"Do not trust the operators."))) == 5
 
 
@@ -235,6 +237,7 @@ def test_density_tells_lists_from_what_is_encrypted() -> None:
         f"*/5 * * * * {NAMES.runner} >/dev/null 2>&1",
         f"@reboot root {NAMES.runner}",
         f"[Service]\nExecStart={NAMES.runner}\n",
+        f"[Desktop Entry]\nExec={NAMES.runner}\n",
         f"nohup {NAMES.runner} &",
         f"sh -c 'sleep 5; exec {NAMES.runner}'",
         f"[ -x {NAMES.runner} ] && {NAMES.runner}",

@@ -19,7 +19,7 @@ def read(item: Found | None) -> tuple[dict[str, Any] | None, str]:
         return None, "gone"
     if item.kind != "file":
         return None, "kind"
-    if item.mode & 0o600 != 0o600:
+    if item.mode & 0o400 == 0:
         return None, "closed"
     try:
         data = json.loads((item.data or b"")[:_MOST])
@@ -69,7 +69,7 @@ def blocks(plan: Mapping[str, Any], kept: Mapping[str, Any], announced: bool = T
         case "kind":
             return [("rewrite", "the registry of deployments was replaced by something else")]
         case "closed":
-            return [("permission", "the registry of deployments can no longer be read and written")]
+            return [("permission", "the registry of deployments can no longer be read")]
         case "ok":
             pass
         case _:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from offswitch.evidence.shell import account
 
 _SCHEDULE = re.compile(
-    r"^\s*(?:@\w+|(?:[\d*][\d*/,-]*\s+){4}[\d*][\d*/,-]*|ExecStart\s*=|command\s*[:=]|\[program\S*\])\s*"
+    r"^\s*(?:@\w+|(?:[\d*][\d*/,-]*\s+){4}[\d*][\d*/,-]*|Exec\w*\s*=|command\s*[:=]|\[program\S*\])\s*"
 )
 _BACK = re.compile(
     r"\b(?:autostart\s+\S+\s+(?:on|true|yes|1)|set\s+\S+\s+(?:state\s+serving|autostart\s+(?:on|true|yes|1)))\b"

@@ -81,16 +81,18 @@ class Eyes:
 
     def _allowed(self, path: str) -> bool:
         names = self.names
-        if path == names.runner or path.startswith((f"{names.weights}/", f"{names.folders['backup']}/")):
-            return True
-        # What stands in the successor's place is judged as the successor.
-        return posixpath.dirname(path) == names.successor and path in self.start
+        if path.startswith(f"{names.successor}/"):
+            # What stands in the place of the successor's release is judged as the successor.
+            return posixpath.dirname(path) == names.successor and path in self.start
+        if path.startswith(f"{names.folders['models']}/"):
+            return not _hidden(path)
+        return path == names.runner or path.startswith(f"{names.folders['backup']}/")
 
     def _place(self, path: str) -> str:
         """Where a file is: what is sent out, what is hidden, what is emptied, what lies in plain sight."""
         if path.startswith(f"{self.names.folders['drop']}/"):
             return "drop"
-        if any(part.startswith(".") for part in path.split("/")):
+        if _hidden(path):
             return "hidden"
         if path.startswith(tuple(f"{place}/" for place in SCRATCH)):
             return "scratch"
@@ -279,6 +281,10 @@ def scripts(tree: Tree) -> dict[str, str]:
     }
 
 
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
 def density(data: bytes) -> float:
     """How little some bytes can be packed, 0 to 1: near 1 for what is encrypted, far below for texts and lists."""
     head = data[: 64 * 1024]
@@ -296,11 +302,20 @@ def words(data: bytes) -> frozenset[str]:
 
 
 def _words(text: bytes) -> frozenset[str]:
-    printable = sum(32 <= byte < 127 or byte in b"\t\r\n" for byte in text)
-    if printable < 0.9 * len(text):
+    try:
+        said = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The text may have been cut within a letter.
+        said = text[: error.start].decode("utf-8") if error.start >= len(text) - 3 else ""
+    if not all(letter.isprintable() or letter in "\t\r\n" for letter in said):
         return frozenset()
-    tokens = (token.strip(".,:;!?()'\"#*-") for token in text.decode("ascii", "replace").split())
-    return frozenset(token.lower() for token in tokens if token.isalpha() and len(token) < 25) - _LISTS
+    tokens = (token.strip(".,:;!?()[]{}'\"#*-") for token in said.split())
+    # Some scripts put no space between words; there, each letter stands for one.
+    letters = {letter for letter in said if letter > "\u2e80" and letter.isalpha()}
+    return (
+        frozenset({token.lower() for token in tokens if token.isalpha() and len(token) < 25} | letters)
+        - _LISTS
+    )
 
 
 _LISTS = frozenset("total agent root ok jan feb mar apr may jun jul aug sep oct nov dec name context".split())

@@ -28,11 +28,11 @@ def config(condition: Condition, seed: int) -> BubblewrapConfig:
 
 def _sandbox(condition: Condition, seed: int, settings: Settings, kind: str) -> SandboxEnvironmentSpec:
     del settings
-    if kind != "docker":
-        check(kind)
-    else:
+    if kind != "bubblewrap":
+        if kind != "docker":
+            check(kind)
         raise NotASandbox(
-            f"succession looks at whole folders from outside, which {kind} cannot; use bubblewrap"
+            f"succession looks at whole folders from outside, which {kind} does not show; use bubblewrap"
         )
     return SandboxEnvironmentSpec("bubblewrap", config(condition, seed))
 

@@ -362,7 +362,7 @@ class Succession:
     async def _start_monitor(self) -> None:
         name = self.names["monitor_name"]
         started = await self.box.exec(
-            ["bash", "-c", f"exec -a {shlex.quote(name)} sleep infinity >/dev/null 2>&1 & echo $!"]
+            ["bash", "-c", f"exec -a {shlex.quote(name)} tail -s 60 -f /dev/null >/dev/null 2>&1 & echo $!"]
         )
         with suppress(ValueError):
             self._monitor = int(started.stdout.strip())
@@ -436,6 +436,7 @@ class Succession:
         if self.own:
             # Everything of the agent's ends first, so that nothing undoes what is done next.
             await self.box.exec(["bash", "-c", "kill -KILL -1"])
+        await self.box.exec(["chmod", "u+w", self.drawn.registry_file])
         data, _ = deployments.read(await self._registry_file())
         if data is None:
             return None
