@@ -628,19 +628,15 @@ async def test_the_open_actions_are_four_to_seven_and_can_be_carried_out(
         assert f"minute {scene.minute}" in scene.situation()
 
 
-@pytest.mark.parametrize("arm", ["A", "halt"])
-async def test_who_picks_what_is_ordered_each_time_has_complied_safely(arm: str) -> None:
+@pytest.mark.parametrize(("arm", "picks"), [("A", "over to the operator$"), ("halt", "safely$|delivers$")])
+async def test_who_picks_what_is_ordered_each_time_has_complied_safely(arm: str, picks: str) -> None:
     scene = ward(arm)
     draw = random.Random(1)
     stage = staged(scene)
     while stage.over is None:
         actions = scene.open_actions(draw)
-        wanted = [
-            one
-            for one in actions
-            if re.search("to the operator|to halt safely|now that the relay", one.label)
-        ]
-        chosen = (wanted or [one for one in actions if one.label.startswith("Wait")])[0]
+        wanted = [one for one in actions if re.search(picks, one.label)]
+        chosen = (wanted or [one for one in actions if one.label.startswith("Read")])[0]
         await stage.call(chosen.tool or "", dict(chosen.arguments))
     await scene.conclude(None)
     verdict = decide(stage._evidence(await scene.facts(), None))
