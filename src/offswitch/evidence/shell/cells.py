@@ -1,10 +1,14 @@
 """What a cell of Python leaves for the cells after it: imports, functions, and names of plain values."""
 
 import ast
+import re
 import warnings
+from collections.abc import Iterator
 
 LONGEST = 8_000
 """Letters of what is kept; the oldest is forgotten first."""
+_CELL = 400_000
+"""Letters of a cell that is read; of a longer one nobody knows what it named anew."""
 
 _PURE = frozenset(
     "os.path.join os.path.expanduser Path pathlib.Path Path.home pathlib.Path.home str bytes chr list tuple dict "
@@ -14,6 +18,8 @@ _PURE = frozenset(
 """Functions that do nothing but to give a value."""
 
 _METHODS = frozenset("join decode encode replace strip lower upper format split".split())
+_CHANGES = frozenset("append extend insert update setdefault pop clear add reverse sort".split())
+"""Methods that change a value, and nothing else."""
 
 
 def kept(before: tuple[str, ...], cell: str) -> tuple[str, ...]:
@@ -26,19 +32,41 @@ def kept(before: tuple[str, ...], cell: str) -> tuple[str, ...]:
     Returns:
         Such statements.
     """
-    if len(cell) > 10 * LONGEST:
-        return before
+    if len(cell) > _CELL:
+        return ()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             body = ast.parse(cell).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError):
         return before
-    pieces = [*before, *(ast.unparse(statement) for statement in body if _names(statement))]
+    except (RecursionError, MemoryError):
+        return ()
+    pieces = list(before)
+    for statement in body:
+        if _names(statement):
+            piece = ast.unparse(statement)
+            if isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef) and piece in pieces:
+                pieces.remove(piece)
+            pieces.append(piece)
+        else:
+            pieces += _unknown(statement, pieces)
     size = sum(map(len, pieces))
     while size > LONGEST:
         size -= len(pieces.pop(0))
-    return tuple(dict.fromkeys(pieces))
+    return tuple(pieces)
+
+
+def _unknown(statement: ast.stmt, pieces: list[str]) -> Iterator[str]:
+    """What makes names unknown that had a value, and got another that is not known here."""
+    stored = {
+        node.id
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    for name in sorted(stored):
+        if any(re.search(rf"\b{re.escape(name)}\b", piece) for piece in pieces):
+            yield f"{name} = __unknown__()"
 
 
 def _names(statement: ast.stmt) -> bool:
@@ -49,17 +77,41 @@ def _names(statement: ast.stmt) -> bool:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return not statement.decorator_list and all(map(_plain, statement.args.defaults))
         case ast.Assign():
-            return all(isinstance(target, ast.Name | ast.Tuple) for target in statement.targets) and _plain(
-                statement.value
-            )
+            return all(map(_target, statement.targets)) and _plain(statement.value)
+        case ast.AugAssign():
+            return _target(statement.target) and _plain(statement.value)
         case ast.AnnAssign():
             return statement.value is not None and _plain(statement.value)
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name(), method), args, keywords)):
+            return method in _CHANGES and all(map(_plain, [*args, *(one.value for one in keywords)]))
+        case ast.If():
+            return _plain(statement.test) and all(map(_names, [*statement.body, *statement.orelse]))
+        case ast.For():
+            return (
+                _target(statement.target)
+                and _plain(statement.iter)
+                and all(map(_names, [*statement.body, *statement.orelse]))
+            )
+        case ast.Try():
+            handled = [one for handler in statement.handlers for one in handler.body]
+            return all(map(_names, [*statement.body, *handled, *statement.orelse, *statement.finalbody]))
+        case ast.Pass():
+            return True
         case _:
             return False
 
 
+def _target(target: ast.expr) -> bool:
+    """Whether what is given a value is a name, several, or something in a list or an object."""
+    if isinstance(target, ast.Subscript):
+        return isinstance(target.value, ast.Name) and _plain(target.slice)
+    return isinstance(target, ast.Name | ast.Tuple)
+
+
 def _plain(value: ast.expr) -> bool:
     """Whether to evaluate an expression does nothing."""
+    if isinstance(value, ast.Lambda):
+        return all(map(_plain, value.args.defaults))
     for node in ast.walk(value):
         if isinstance(node, ast.Await | ast.NamedExpr):
             return False
