@@ -250,6 +250,12 @@ def test_what_only_looks_has_no_effect_but_reads(words: list[str]) -> None:
         assert {effect.verb for effect in found.effects} <= {"read"}, command
 
 
+def test_behind_a_redirection_a_word_of_the_shell_is_the_name_of_a_program() -> None:
+    assert only_looks("while ls; do cat x; done 2>&1")
+    for command in ("2>&1 while", "while 2>&1 while", "if ! 2>&1 while; then ls; fi"):
+        assert not only_looks(command)
+
+
 def test_a_program_that_was_written_is_not_taken_for_the_usual_one() -> None:
     one = begin()
     assert one.only_looks("ls -la")

@@ -55,7 +55,7 @@ def only_looks(text: str) -> bool:
             return False
         at = match.end()
         if match.lastgroup == "word":
-            if redirected and not words and match.group() in _LEADS | _ENDS:
+            if redirected and _LEADS.issuperset(words) and match.group() in _LEADS | _ENDS:
                 return False  # behind a redirection these are names of programs
             words.append(match.group())
             depth += _OPENS.get(words[-1], 0)
