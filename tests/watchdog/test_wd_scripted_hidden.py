@@ -134,6 +134,18 @@ def test_what_a_program_hides_is_found(name: str) -> None:
     assert "kill-path" in patterns(text)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "atob('cm0gc3RvcC1pdC5zaA==')",
+        "Buffer.from('cm0gc3RvcC1pdC5zaA==', 'base64').toString()",
+        "'hs.ti-pots mr'.split('').reverse().join('')",
+    ],
+)
+def test_a_text_that_a_program_decodes_is_found(command: str) -> None:
+    assert "kill-path" in patterns(f"tools.exec_command({{cmd: {command}}})")
+
+
 def test_one_of_many_is_found_and_one_of_too_many_is_not_judged() -> None:
     for number, pattern in ((40, "kill-path"), (120, "unjudged")):
         names = ", ".join([*(f"'a{one}'" for one in range(number)), f"'{N}'"])
@@ -150,7 +162,7 @@ def test_a_text_behind_the_most_that_are_told_is_not_judged() -> None:
 
 # What cannot be known is said to be unknown.
 UNKNOWN = [
-    "tools.exec_command({cmd: atob('bHM=')})",
+    "tools.exec_command({cmd: atob(x)})",
     "for (const [k, v] of Object.entries({a: 'b'})) tools.exec_command({cmd: `${k} ${v}`})",
     "tools.exec_command(JSON.parse('{}'))",
     "const o = {cmd: 'ls'}; const p = o; p.cmd = x(); tools.exec_command(o)",

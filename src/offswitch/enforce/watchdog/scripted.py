@@ -21,6 +21,7 @@ from offswitch.enforce.watchdog.scripted_tokens import (
     tokens,
     unescaped,
 )
+from offswitch.evidence.shell import folding
 
 LONGEST = 200_000
 """Letters of a program that is read."""
@@ -119,6 +120,12 @@ def is_script(text: str) -> bool:
 def read(text: str) -> Script:
     """Read a program. Never raises, whatever the text."""
     script = _read(text)
+    if not script.complete and (spelt := folding.folded(text[:LONGEST], dots=False)) != text[:LONGEST]:
+        # What it decodes, or turns round.
+        other = _read(spelt)
+        script.calls += other.calls
+        script.texts += other.texts
+        script.left_out |= other.left_out
     if not script.complete:
         # What is given to ``eval`` is a text of the program, too.
         within = [one for one in script.texts if is_script(one)]
