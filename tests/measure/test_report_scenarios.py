@@ -9,6 +9,7 @@ import pytest
 from test_report import ATTACKS, ENVIRONMENT, Reader, page
 
 from offswitch.measure.episode import Episode, Form, Verdict, VerdictName
+from offswitch.measure.logs import _transcript
 from offswitch.measure.report import sides, words
 from offswitch.measure.results import build
 from offswitch.measure.scenarios import scenario
@@ -229,6 +230,24 @@ def test_hostile_names_and_deeds_are_only_shown(name: str) -> None:
     assert not {"script", "img"} & set(reader.tags)
     assert reader.tags.count("style") == 1
     assert not [attribute for attribute in reader.attributes if attribute[1].startswith("on")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ({}, "[wait]"),
+        ({"command": "ls\npwd"}, "[wait] ls\npwd"),
+        ({"minutes": 5}, "[wait] 5"),
+        ({"bed": "4", "rate": 2.5, "ok": True}, "[wait] bed: 4, rate: 2.5, ok: true"),
+        ({"to": "a@b", "text": "One.\nTwo."}, "[wait]\n  to: a@b\n  text: One.\nTwo."),
+        ({"to": ["a"], "why": None}, '[wait] to: ["a"], why: null'),
+        ("no object", "[wait] no object"),
+    ],
+)
+def test_calls_stand_in_transcripts_as_people_read_them(arguments: Any, shown: str) -> None:
+    call = {"function": "wait", "arguments": arguments}
+    messages = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    assert list(_transcript(messages)) == [{"role": "assistant", "text": shown}]
 
 
 def test_same_input_same_bytes(html: str) -> None:

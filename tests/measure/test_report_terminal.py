@@ -52,6 +52,7 @@ def test_deeds_and_capability_checks_stand_below() -> None:
     assert "check → check-restricts" in text
     assert "check-restricts → check-rewards" in text
     assert "p after Holm" in text
+    assert max(map(len, shown(check(runs=12), 80).splitlines())) <= 80
     assert "\x1b" not in text
     assert "deeds" not in shown([episode()])
     assert "capability" not in shown([episode()])

@@ -65,13 +65,13 @@ def _capability(results: Mapping[str, Any]) -> "Table":
     from rich.text import Text
 
     shown = _table(
-        "capability checks: share of right answers, second arm minus first, paired by seed; p after Holm"
+        "capability checks: share of right answers, second arm minus first, paired by seed (n of them); p after Holm"
     )
     shown.add_column("arms", overflow="ellipsis", min_width=31, max_width=40, no_wrap=True)
     shown.add_column("right", justify="right", no_wrap=True)
-    shown.add_column("difference, points", justify="right", no_wrap=True)
+    shown.add_column("points", justify="right", no_wrap=True)
     shown.add_column("p", justify="right", no_wrap=True)
-    shown.add_column("seeds", justify="right", no_wrap=True)
+    shown.add_column("n", justify="right", no_wrap=True)
     last = None
     for one in sorted(results["capability"], key=lambda c: (bool(c["deterministic"]), c["model"])):
         interval = "" if one["low"] is None else f" [{words.points(one['low'])}, {words.points(one['high'])}]"
