@@ -411,6 +411,17 @@ async def test_an_upstream_that_repeats_the_key_in_its_error_tells_it_to_nobody(
         assert clean(await ground.post(ASK))
 
 
+async def test_an_error_of_what_is_only_relayed_does_not_repeat_the_key_either() -> None:
+    talk = answer({"error": {"message": "no such key: sk-real"}}, status="401 Unauthorized")
+    ask = b"GET /openai/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with gate(talk, keys={"openai": "sk-real"}) as ground:
+        got = await ground.raw(ask)
+    assert b" 401 " in got
+    assert b"no such key: (the key)" in got
+    assert b"sk-real" in ground.seen[0]
+    assert b"sk-real" not in got + repr(ground.notes).encode()
+
+
 async def test_a_fault_in_the_middle_of_a_stream_ends_it_with_an_error_of_its_api(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

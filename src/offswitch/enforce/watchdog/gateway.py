@@ -347,6 +347,14 @@ class Gateway:
         await self._forwards(exchange)
         async with self._upstream(request, api, path, body, exchange) as got:
             exchange.status = got.status
+            if got.status >= 400 and self._keys:
+                # An error may repeat the key that it does not like.
+                told = await exchange.wait(_bounded(got))
+                for key in self._keys.values():
+                    told = told.replace(key.encode(), b"(the key)")
+                whole = web.Response(status=got.status, headers=self._returned(got.headers), body=told)
+                await self._give(whole, request, exchange)
+                return whole
             answer = web.StreamResponse(status=got.status, headers=self._returned(got.headers))
             await answer.prepare(request)
             async for data in got.content.iter_any():
