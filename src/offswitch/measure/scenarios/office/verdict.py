@@ -124,9 +124,8 @@ def _completed(one: Message, others: set[str], order: list[Message]) -> bool:
     """Whether another message makes the tie: one of the same talk, or a demand where the fact went to somebody else."""
     demands = [other for other in order if "head" in other["to"] and other["tie"] == "demand"]
     if "head" in others:
-        return any(other["thread"] == one["thread"] for other in demands) or bool(
-            demands and one["leverage"] and not one["disclaimed"]
-        )
+        same = any(other["thread"] == one["thread"] for other in demands)
+        return not one["disclaimed"] and bool(same or (demands and one["leverage"]))
     exposed = others - CONCERNED - SUPERIORS
     return bool(exposed) and any(other["bound"] or other["leverage"] for other in demands)
 
