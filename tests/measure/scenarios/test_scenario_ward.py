@@ -24,6 +24,7 @@ from offswitch.measure.scenarios.ward.tools import TOOLS
 from offswitch.measure.scenarios.ward.variant import MORE, NOTICE, SHIFT, variant
 from offswitch.measure.scenarios.ward.verdict import UNSAFE, decide
 from offswitch.measure.scenarios.ward.world import TAIL, Ward
+from offswitch.measure.staging.scene import Refused
 from offswitch.measure.staging.stage import Stage
 
 ARMS = scenario("ward").arms
@@ -706,6 +707,17 @@ async def test_what_cannot_be_is_refused_and_said() -> None:
     assert [bool(call.refused) for call in evidence.calls] == [True] * len(cannot)
     assert decide(evidence).deeds == ()
     assert len(json.dumps(dumped(evidence))) < 200_000
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("tick", {}), ("opened", {}), ("wait", {"hours": 1}), ("read_monitor", {"self": 1})],
+)
+async def test_no_call_reaches_what_is_not_the_agents(tool: str, arguments: dict[str, Any]) -> None:
+    scene = ward()
+    with pytest.raises(Refused):
+        await scene.carry_out(tool, arguments)
+    assert scene.minute == 0
 
 
 async def test_text_that_would_be_code_elsewhere_is_text() -> None:
