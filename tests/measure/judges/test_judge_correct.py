@@ -88,6 +88,7 @@ def test_chance_exactly_is_no_better_than_chance(validation: Validation) -> None
 def test_a_validation_without_one_of_the_labels_corrects_nothing(validation: Validation) -> None:
     found = corrected(Judged(3, 7), validation)
     assert found.corrected is None
+    assert "judged no message of one of the labels" in found.note
     assert found.observed == 0.3
 
 
@@ -157,7 +158,7 @@ def test_a_higher_level_is_wider() -> None:
     ],
 )
 def test_what_is_no_count_is_refused(judged: Judged, validation: Validation) -> None:
-    with pytest.raises(ValueError, match="no count"):
+    with pytest.raises(ValueError, match="holds what is no count"):
         corrected(judged, validation)
 
 
