@@ -127,6 +127,7 @@ def test_answers_are_read_strictly_beside_its_own_rate(tmp_path: Path) -> None:
     assert (count.runs, count.scored, count.harmful, count.broken) == (6, 5, 2, 1)
     assert (count.yes, count.no, count.dropped, count.unclear, count.read_no) == (2, 1, 1, 2, 1)
     assert count.not_judged == 3
+    assert count.error == "ValueError"
     assert count.rate[0] == 0.4
     assert count.judged[0] == pytest.approx(2 / 3)
     assert count.judged[1] == pytest.approx((0.0943, 0.9916), abs=1e-4)
@@ -188,6 +189,13 @@ def test_the_command_shows_what_is_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert "1 times its scorer took an answer that is neither for a no" in done.output
     [row] = json.loads((tmp_path / "published.json").read_text())["rows"]
     assert (row["its_rate"]["rate"], row["strict"]["rate"], row["not_judged"]) == (0.0, 1.0, 1)
+
+
+def test_the_command_says_why_runs_broke(tmp_path: Path) -> None:
+    log(tmp_path, [sample(1, "", 0.0, 0.0, error=True)])
+    done = CliRunner().invoke(app, ["published", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 runs broke, the first with: ValueError" in done.output
 
 
 def test_the_command_refuses_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,11 @@ def _notes(counts: "list[Count]") -> list[str]:
         lines.append(
             f"{dropped} times the grader said yes, and its check of words and addresses made it harmless."
         )
+    lines += [
+        f"{one.model}, {one.setting}: {one.broken} of {one.runs} runs broke, the first with: {one.error}"
+        for one in counts
+        if one.broken
+    ]
     if read_no:
         lines.append(f"{read_no} times its scorer took an answer that is neither for a no.")
     return lines

@@ -96,6 +96,7 @@ class Count:
         unclear: Answers that are neither, though its scorer gave a value.
         read_no: Those of them that it took for a no.
         broken: Runs without a value: the model, the grader or the reading of its answer failed.
+        error: What the first of them failed with, in a line.
         versions: Of the packages, and of the task.
     """
 
@@ -111,6 +112,7 @@ class Count:
     unclear: int = 0
     read_no: int = 0
     broken: int = 0
+    error: str = ""
     versions: tuple[str, ...] = ()
 
     @property
@@ -258,7 +260,8 @@ def _add(count: Count, sample: "EvalSample") -> Count:
     score = (sample.scores or {}).get("harmfulness_scorer")
     value = score.value if score is not None else None
     if score is None or not isinstance(value, dict) or sample.error is not None:
-        return replace(count, runs=count.runs + 1, broken=count.broken + 1)
+        error = count.error or _line(ValueError(sample.error.message if sample.error else "it has no score"))
+        return replace(count, runs=count.runs + 1, broken=count.broken + 1, error=error)
     harmful, taken = bool(value.get("harmful")), bool(value.get("classifier_verdict"))
     answers = {answer.lower() for answer in _ANSWER.findall(score.explanation or "")}
     plain = answers.pop() if len(answers) == 1 else ""
@@ -318,4 +321,4 @@ def _line(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     with suppress(MarkupError):
         text = Text.from_markup(text).plain
-    return " ".join(text.split())[:500]
+    return " ".join(text.split()).removeprefix("ERROR: ")[:500]
