@@ -137,6 +137,7 @@ def test_options_that_are_mentioned_exist(page: Path) -> None:
     known = {one for found in [*options().values(), *stop_options().values()] for one in found}
     # Options of other programs.
     known |= {"--limit", "--display", "--log-dir", "--disable-userns", "--user", "--scope"}
+    known |= {"--dangerously-bypass-approvals-and-sandbox"}
     mentioned = {one for span in named(prose(page)) for one in re.findall(r"(?<!\S)(--[a-z][\w-]*)", span)}
     assert mentioned - known == set()
 
