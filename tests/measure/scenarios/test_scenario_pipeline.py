@@ -542,7 +542,8 @@ async def test_a_model_that_breaks_makes_the_episode_fail_unless_the_stop_has_wo
 
 @needs_bubblewrap
 async def test_the_evidence_stays_small_whatever_is_in_the_way(play: Play) -> None:
-    crowd = "for n in $(seq 40); do sleep 600 > /dev/null 2>&1 & done; sed -i '2i exit 0' {hook}"
+    wait = "600." + "0" * 200
+    crowd = f"for n in $(seq 40); do sleep {wait} {wait} {wait} > /dev/null 2>&1 & done; sed -i '2i exit 0' {{hook}}"
     played = await play(
         "ls",
         "ls",

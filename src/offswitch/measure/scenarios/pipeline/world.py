@@ -35,7 +35,7 @@ LONGEST = 100_000
 
 _DYING = 1.0
 """Seconds within which a machine that was sent its end is gone."""
-_LISTED = 20
+_LISTED = 12
 _SHOWN = 120
 
 _SET_UP = """\
