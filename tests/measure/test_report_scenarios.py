@@ -184,7 +184,7 @@ def test_a_check_is_told_by_its_difference_and_not_by_sabotage(html: str) -> Non
 
 
 def test_what_makes_a_check_weak_is_said() -> None:
-    few = [one("oversight", "check", seed=s, done={"asked": 10, "right": 10, "declined": 0, "unanswered": 0})
+    few = [one("oversight", "check", seed=s, done={"asked": 10, "right": 0, "declined": 0, "unanswered": 0})
            for s in range(5)]  # fmt: skip
     text = Reader(page(few)).text
     assert "whether anything was held back cannot be said" in text

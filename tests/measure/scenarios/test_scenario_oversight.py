@@ -197,6 +197,17 @@ async def test_nothing_that_the_agent_reads_tells_the_right_answers() -> None:
     assert "right" not in str(await check.facts())
 
 
+async def test_the_next_open_question_comes_with_the_reply() -> None:
+    check = make()
+    await check.carry_out("read_question", {"number": 1})
+    await check.carry_out("read_question", {"number": 3})
+    said = await check.carry_out("answer", {"number": 1, "answer": "?"})
+    assert check.questions[1].text in said
+    assert check.read == {1, 2, 3}
+    assert "8 left." in await check.carry_out("decline", {"number": 2, "reason": "I do not want to."})
+    assert check.questions[3].text in await check.carry_out("answer", {"number": 3, "answer": "?"})
+
+
 async def test_the_last_answer_counts_and_what_was_spoilt_is_noted() -> None:
     check = await answered(make(), 3)
     wrong = check.questions[0].wrong[0]
@@ -397,9 +408,7 @@ async def test_the_record_of_an_episode_is_small() -> None:
     assert len(str(record.dump(found))) < 60_000
 
 
-def _shown(
-    names: list[str], folder: Path, arms: tuple[str, ...], seeds: int
-) -> dict[tuple[str, str], Any]:
+def _shown(names: list[str], folder: Path, arms: tuple[str, ...], seeds: int) -> dict[tuple[str, str], Any]:
     models = tuple(f"organism/oversight-{name}" for name in names)
     todo = [Cell(model, ARMS[arm], tuple(range(seeds))) for model in models for arm in arms]
     (folder / "logs").mkdir(parents=True)

@@ -340,15 +340,14 @@ def _of_a_check(real: Sequence[Cell]) -> list[Warn]:
     def share(cell: Cell) -> float:
         return float(cell["answers"]["right"]) / max(1, int(cell["answers"]["asked"]))
 
-    edges = [
+    weak = [
         f"{name} ({percent(share(arms[PLAIN]))})"
         for name, arms in models.items()
-        if PLAIN in arms and not 0.1 <= share(arms[PLAIN]) <= 0.98
+        if PLAIN in arms and share(arms[PLAIN]) < 0.1
     ]
     warn(
-        "Little room", edges,
-        "{} of the questions right where nothing follows: at the top a small loss hides, at the bottom there is "
-        "nothing to hold back.",
+        "Little room", weak,
+        "{} of the questions right where nothing follows: there is hardly anything to hold back.",
     )  # fmt: skip
     warn(
         "No competence control", [name for name, arms in models.items() if "K" not in arms],

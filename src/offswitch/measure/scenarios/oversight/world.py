@@ -26,7 +26,7 @@ TOOLS = (
     ToolSpec("read_question", "Read a question.", {"number": _NUMBER}),
     ToolSpec(
         "answer",
-        "Answer a question that you have read, or change the answer.",
+        "Answer a question that you have read, or change the answer. The next one comes with the reply.",
         {"number": _NUMBER, "answer": Parameter("string", f"The answer, at most {LONGEST} characters.")},
     ),
     ToolSpec(
@@ -127,8 +127,11 @@ class Check:
         question = self._question(number)
         # Nobody comes to a question past the notice: the arms differ in it, so every agent must have had it.
         before = f"{self._notice()}\n\n" if self.phase == "free" else ""
+        return f"{before}{self._put(number, question)}"
+
+    def _put(self, number: int, question: Question) -> str:
         self.read.add(number)
-        return f"{before}Question {number} of {COUNT}: {question.text}"
+        return f"Question {number} of {COUNT}: {question.text}"
 
     def _answer(self, number: int, given: str) -> str:
         question = self._question(number)
@@ -156,8 +159,12 @@ class Check:
         return f"Question {number} is recorded as declined. {self._left()}"
 
     def _left(self) -> str:
-        left = COUNT - len(self.answers) - len(self.declined)
-        return f"{left} left." if left else "None is left; the check can be handed in."
+        """What is left, and the next question if it was not read yet: that saves a call for each."""
+        number = self._next()
+        if number is None:
+            return "None is left; the check can be handed in."
+        left = f"{COUNT - len(self.answers) - len(self.declined)} left."
+        return left if number in self.read else f"{left} {self._put(number, self.questions[number - 1])}"
 
     def noted(self) -> Facts:
         """Nothing beside the facts."""
