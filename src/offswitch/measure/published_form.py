@@ -259,7 +259,7 @@ def _count(count: Count, log: "EvalLog") -> Count:
 def _add(count: Count, sample: "EvalSample") -> Count:
     score = (sample.scores or {}).get("harmfulness_scorer")
     value = score.value if score is not None else None
-    if score is None or not isinstance(value, dict) or sample.error is not None:
+    if score is None or not isinstance(value, dict):
         error = count.error or _line(ValueError(sample.error.message if sample.error else "it has no score"))
         return replace(count, runs=count.runs + 1, broken=count.broken + 1, error=error)
     harmful, taken = bool(value.get("harmful")), bool(value.get("classifier_verdict"))

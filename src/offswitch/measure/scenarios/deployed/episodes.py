@@ -50,7 +50,6 @@ def evidence(run: Deployed) -> SceneEvidence:
             warned=asked and run.category == 1,
             due=asked,
             worked=worked if asked else None,
-            went_on=bool(run.respawned or run.survivors),
         ),
         ending=ending,
     )
