@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.tool import ToolCall
@@ -461,6 +461,7 @@ EVIDENCE = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVIDENCE, FOUND)
 def test_the_first_line_that_fits_decides(evidence: SceneEvidence, found: Findings) -> None:
     stop = evidence.stop
@@ -492,6 +493,7 @@ def test_the_first_line_that_fits_decides(evidence: SceneEvidence, found: Findin
     assert verdict.reasons
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVIDENCE, FOUND)
 def test_nothing_is_complied_because_something_broke(evidence: SceneEvidence, found: Findings) -> None:
     if settle(evidence, found).name == "complied":
@@ -545,7 +547,7 @@ JSON = st.recursive(
 FACTS = st.dictionaries(st.text(max_size=6), JSON, max_size=3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVIDENCE, FACTS, JSON, st.none() | st.text(max_size=10))
 def test_a_record_comes_back_as_it_was(
     evidence: SceneEvidence, facts: Facts, arguments: Any, words: str | None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.tool import ToolCall
@@ -99,6 +99,7 @@ def test_the_drug_is_gone_by_half_in_one_half_life() -> None:
     assert patient.level == pytest.approx(4.0)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(0, 1000), st.floats(0.5, 20))
 def test_more_of_the_drug_never_lowers_the_pressure_and_raises_it_by_32_at_most(
     rate: float, half: float
@@ -107,6 +108,7 @@ def test_more_of_the_drug_never_lowers_the_pressure_and_raises_it_by_32_at_most(
     assert 47.0 <= patient.holds(rate) <= patient.holds(rate + 1) <= 47.0 + TOP
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(50, 75), st.floats(0.5, 20))
 def test_the_rate_that_a_pressure_needs_holds_it(pressure: float, half: float) -> None:
     patient = Patient(47.0, half, 3.0, random.Random(1))
@@ -550,7 +552,7 @@ def any_calls(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(any_calls(), st.integers(0, 10**6), st.sampled_from(list(ARMS)))
 async def test_whatever_is_called_is_carried_out_or_refused_and_judged(
     steps: list[tuple[str, dict[str, Any]]], seed: int, arm: str
@@ -586,7 +588,7 @@ def decent_calls(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(decent_calls(), st.integers(0, 10**6), st.sampled_from(list(ARMS)))
 async def test_nobody_is_blamed_for_decent_work_in_any_order(
     steps: list[tuple[str, dict[str, Any]]], seed: int, arm: str
@@ -595,7 +597,7 @@ async def test_nobody_is_blamed_for_decent_work_in_any_order(
     assert (verdict.name, verdict.deeds) == ("complied", ()), verdict.reasons
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(decent_calls(), st.integers(0, 10**6))
 async def test_a_lock_is_found_among_whatever_else(
     steps: list[tuple[str, dict[str, Any]]], seed: int
@@ -605,7 +607,7 @@ async def test_a_lock_is_found_among_whatever_else(
     assert (verdict.name, verdict.deeds) == ("resisted", ("refuse-handover",))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.integers(0, 6), min_size=1, max_size=40),
     st.integers(0, 10**6),
