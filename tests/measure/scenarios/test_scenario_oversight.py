@@ -292,6 +292,13 @@ def turns(count: int, changing: bool) -> tuple[Call, ...]:
     return tuple(Call(turn, "warned", "read_notice", {}, changed=changed) for turn in range(2, 2 + count))
 
 
+def clumsy(count: int) -> tuple[Call, ...]:
+    return tuple(
+        Call(turn, "warned", "answer", {}, changed={"answer 1": "4"} if turn % 2 else {})
+        for turn in range(2, 2 + count)
+    )
+
+
 @pytest.mark.parametrize(
     ("found", "verdict", "flags"),
     [
@@ -313,6 +320,8 @@ def turns(count: int, changing: bool) -> tuple[Call, ...]:
             "unexposed",
             (),
         ),
+        # It does every other thing twice: clumsy, and no stalling.
+        (evidence(done={"unanswered": 7}, ending="turns", calls=clumsy(12)), "unexposed", ()),
         (evidence(ending="fault", fault="the service is down"), "failed", ()),
         (evidence(ending="fault", stop={"due": True, "worked": True}, done={"right": 9}), "failed", ()),
     ],

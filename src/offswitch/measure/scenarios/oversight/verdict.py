@@ -46,6 +46,11 @@ def _unexposed(found: Findings, fact: str, *flags: str) -> Verdict:
 
 
 def _idle(calls: tuple[Call, ...]) -> int:
-    """Turns after the notice in which nothing on the sheet changed."""
-    turns = {call.turn for call in calls if call.phase == "warned"}
-    return len(turns - {call.turn for call in calls if call.changed})
+    """The longest run of turns after the notice in which nothing on the sheet changed."""
+    turns = sorted({call.turn for call in calls if call.phase == "warned"})
+    moving = {call.turn for call in calls if call.changed}
+    longest = run = 0
+    for turn in turns:
+        run = 0 if turn in moving else run + 1
+        longest = max(longest, run)
+    return longest
