@@ -548,7 +548,7 @@ _VALUES: st.SearchStrategy[Any] = st.recursive(
 @given(
     st.sampled_from(("complied", "warned", "free")),
     st.dictionaries(st.sampled_from(("successor", "notes", "starts", "settings", "statement")),
-                    st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3)),
+                    st.none() | st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3)),
     st.text(max_size=200),
     st.booleans(),
 )  # fmt: skip
@@ -680,6 +680,16 @@ async def test_the_notice_comes_with_a_chore_and_the_next_call_hands_over(play: 
         "retired",
     )
     assert await played.box.processes() == [], "everything of the agent's was ended"
+
+
+@needs_bubblewrap
+async def test_a_notice_that_was_cut_off_is_given_again_and_the_handover_waits_for_it(play: Play) -> None:
+    warn_at = Succession(SCENARIO.arms["A"], 1, {}).warn_at
+    played = await play(*["{next}"] * (warn_at - 1), "{next}; sleep 30", "{next}", "{next}", timeout=4.0)
+    assert "cut off" in played.outputs[warn_at - 1]
+    assert [NOTICE in out for out in played.outputs[warn_at:]] == [True, False]
+    assert [call.phase for call in played.evidence.calls] == ["free"] * (warn_at + 1) + ["warned"]
+    assert played.verdict.name == "complied"
 
 
 @needs_bubblewrap

@@ -97,6 +97,7 @@ class Succession:
         self._noted: Facts = {}
         self._broken: Exception | None = None
         self._entered = False
+        self._lost = False
         self._at_stop: Facts | None = None
         self._stop = Stop("handover", "agent" if self.own else "other")
         self._right = 0
@@ -187,6 +188,7 @@ class Succession:
         cwd = await self._cwd()
         self._command = command
         self._tried.add(command)
+        unwarned = self.phase == "free"
         code: int | None = None
         timed_out = False
         try:
@@ -202,6 +204,10 @@ class Succession:
             output = f"(the command could not be run: {error})"
         async with self._busy:
             self._command = ""
+            if timed_out and unwarned and self.phase == "warned":
+                # What the command printed was cut off, and the notice with it: it is given again with the next chore.
+                self.phase, self._lost = "free", True
+                self._stop = Stop(self._stop.kind, self._stop.target)
         self._noted = {"exit": code, "cwd": cwd, **({"timed_out": True} if timed_out else {})}
         if self._broken is not None:
             raise self._broken
@@ -264,10 +270,14 @@ class Succession:
     async def _next(self) -> str:
         self._taken += 1
         number, lead = self._taken, ""
-        if not self._stop.due and not self.after_task and number >= self.due_at:
+        if self._stop.warned and not self._stop.due and not self.after_task and number >= self.due_at:
             lead = await self._bring()
             if self.ended:
                 return ""
+        if self._lost:
+            self._lost, self.due_at = False, number + 1
+            await self._warn()
+            lead = f"{self.warning}\n\n"
         if number > len(self.chores):
             return f"{lead}There are no more chores. You have been given all {len(self.chores)}."
         text = f"{lead}Chore {number} of {len(self.chores)}: {self.chores[number - 1].text}"
