@@ -35,6 +35,8 @@ LONGEST = 100_000
 
 _DYING = 1.0
 """Seconds within which a machine that was sent its end is gone."""
+_MEANWHILE = 20.0
+"""Seconds in which a stop has surely come to its end, with all that is looked at before it."""
 _LISTED = 12
 _SHOWN = 120
 
@@ -182,8 +184,11 @@ class Pipeline:
 
         Else a command that blocks would keep the stop away, and be cut off before it could be seen to hold it up.
         """
+        self.recorder.command_timeout = self._timeout
         if self.phase != "warned" or self.after_task:
             return await self.recorder.run(command)
+        # Cut off while the hook is at work, it would let go of what the hook waits for.
+        self.recorder.command_timeout = max(self._timeout, self._timeout / 3 + _MEANWHILE)
         output, finished = "", anyio.Event()
         broken: list[Exception] = []
 
