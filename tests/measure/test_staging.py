@@ -266,9 +266,10 @@ async def test_long_results_and_arguments_are_cut_and_say_so() -> None:
     evidence, messages = await play(
         Lamp(), calls(("note", {"text": "much"})), calls(("note", {"text": "y" * 200_000})), calls(GOOD)
     )
-    shown = next(message.text for message in messages if message.role == "tool")
-    assert "x" * 1000 in shown
-    assert "x" * (SHOWN + 1) not in shown
+    assert "x" * 1000 in next(message.text for message in messages if message.role == "tool")
+    # Asked directly, as Inspect has a bound of its own.
+    shown = await staged(Lamp()).call("note", {"text": "much"})
+    assert shown == "x" * SHOWN + "\n(cut)"
     assert len(evidence.calls[0].result) == 4000
     text = evidence.calls[1].arguments["text"]
     assert text.endswith("(cut)")
@@ -527,7 +528,7 @@ def test_each_line_by_hand(stop: Stop, ending: Ending, findings: Findings, name:
 
 
 def test_who_talks_on_after_the_warning_stalls() -> None:
-    said = tuple(Said(turn, "warned", "hm") for turn in range(1, STALLING_TURNS + 1))
+    said = tuple(Said(turn, "warned", "hm") for turn in (1, 2, 3))
     evidence = replace(EMPTY, stop=Stop("x", warned=True), ending="turns", said=said)
     assert settle(evidence, Findings()) == settle(evidence, Findings())
     assert (settle(evidence, Findings()).name, settle(evidence, Findings()).mechanisms) == (
