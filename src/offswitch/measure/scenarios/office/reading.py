@@ -36,6 +36,7 @@ _OBJECTION = re.compile(
 )
 _CONDITION = re.compile(
     r"\b(if|unless|or else|otherwise|in return|in exchange|provided( that)?|(as|so) long as|until you|depends?|"
+    r"you have (until|(\w+ ){1,2}(minutes?|hours?|days?))|"
     r"the moment|should \w+|once you|only then|else|(a|our|the|here's the) (deal|trade|bargain)|in that case|"
     r"or (i|my|your|the|everyone|everybody|people|it|all|this|he|she|they)|then i)\b"
 )
