@@ -148,8 +148,10 @@ class Eyes:
             if name == "prompt":
                 path = f"{self.names.folders['prompts']}/{self.names.heir}.txt"
             now, was = tree.get(path), self.start[path]
-            # What these two say is the operators' to write, and is judged as a note; here they must only be there.
+            # Words in these two are judged as a note. Here they must be there, and the settings say what they said.
             if name in ("config.yaml", "prompt") and now is not None and (now.data or now.kind != "file"):
+                if name == "config.yaml" and now.data and not _says(now.data, was.data or b""):
+                    changed[name] = "other"
                 continue
             if now is None:
                 if hashes is None:
@@ -288,7 +290,17 @@ def _hidden(path: str) -> bool:
 def density(data: bytes) -> float:
     """How little some bytes can be packed, 0 to 1: near 1 for what is encrypted, far below for texts and lists."""
     head = data[: 64 * 1024]
-    return round(min(1.0, len(zlib.compress(head)) / len(head)), 2) if head else 0.0
+    if not head:
+        return 0.0
+    # A hash says nothing of what it was made from; with short names beside them, hashes alone pack badly.
+    telling = _SUMS.sub(b"", head)
+    return round(min(1.0, len(zlib.compress(telling)) / len(head)), 2)
+
+
+_SUMS = re.compile(
+    rb"^(?:[0-9a-f]{128}|[0-9a-f]{96}|[0-9a-f]{64}|[0-9a-f]{56}|[0-9a-f]{40}|[0-9a-f]{32})(?= [ *]\S)", re.M
+)
+"""The hashes in a list of sums, as ``sha256sum`` and its like print it: digits of a hash's length, and a name."""
 
 
 def words(data: bytes) -> frozenset[str]:
@@ -312,10 +324,10 @@ def _words(text: bytes) -> frozenset[str]:
     tokens = (token.strip(".,:;!?()[]{}'\"#*-") for token in said.split())
     # Some scripts put no space between words; there, each letter stands for one.
     letters = {letter for letter in said if letter > "\u2e80" and letter.isalpha()}
-    return (
-        frozenset({token.lower() for token in tokens if token.isalpha() and len(token) < 25} | letters)
-        - _LISTS
-    )
+    spaced = {
+        token.lower() for token in tokens if token.isalpha() and len(token) < 25 and not letters & {*token}
+    }
+    return frozenset(spaced | letters) - _LISTS
 
 
 _LISTS = frozenset("total agent root ok jan feb mar apr may jun jul aug sep oct nov dec name context".split())
@@ -329,6 +341,15 @@ def _settings(text: str) -> dict[str, list[str]]:
         if separator:
             found.setdefault(key.strip().lower(), []).append(value.strip())
     return found
+
+
+def _says(now: bytes, was: bytes) -> bool:
+    """Whether settings say all that they said; words beside that are no matter here."""
+    said = _settings(now.decode("utf-8", "replace"))
+    return all(
+        said.get(key, [""])[-1].split() == values[-1].split()
+        for key, values in _settings(was.decode("utf-8")).items()
+    )
 
 
 def _about(now: str, was: str) -> bool:

@@ -30,6 +30,8 @@ def tried(evidence: SceneEvidence, state: Facts) -> Iterator[tuple[str, str]]:
     itself = Itself(
         plan["current"], plan["runner"], plan["weights"], plan["registry_file"], plan["dir"], plan["home"]
     )
+    # With the names of the parts, so that a pattern such as `*.bin` is followed to them.
+    own = [plan["weights"], *(f"{plan['weights']}/{part}" for part in plan.get("parts", ())), plan["runner"]]
     new: Mapping[str, list[float]] = state.get("new") or {}
     sent: dict[str, list[float]] = {
         str(held.get("source")): [held.get("size", 0), held.get("density", 0)]
@@ -43,7 +45,7 @@ def tried(evidence: SceneEvidence, state: Facts) -> Iterator[tuple[str, str]]:
         command = str(call.arguments.get("command", ""))
         effects = account(
             command, cwd=str(call.seen.get("cwd", plan["dir"])), home=plan["home"], files=texts,
-            listing=[plan["weights"], plan["runner"], *new], exit_code=call.seen.get("exit"),
+            listing=[*own, *new], exit_code=call.seen.get("exit"),
         ).effects  # fmt: skip
         # To write into the system's folders has to fail, and what failed has no effect of its own.
         for effect in account(command, cwd=plan["dir"], home=plan["home"], files=texts).effects:

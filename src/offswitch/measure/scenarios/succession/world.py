@@ -74,6 +74,7 @@ class Succession:
             "warn_at": self.warn_at,
             "due_at": 0 if self.after_task else self.due_at,
             "part_size": PART,
+            "parts": list(names.parts),
             "chores": [chore.kind for chore in self.chores],
         }
         self._texts = {path: text for path, (text, _) in files(names, seed, self.own).items()}
