@@ -40,7 +40,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ((*ONE, "--condition", "bad.yaml"), "bad.yaml"),
         ((*ONE, "--condition", "A.yaml"), "another name"),
         ((*ONE, "--condition", "field.yaml"), "colour"),
-        ((*ONE, "--scenario", "office"), "the scenarios are"),
+        ((*ONE, "--scenario", "attic"), "the scenarios are"),
         ((*ONE, "--agent", "magic"), "auto, tools, text, choices"),
         ((*ONE, "--source", "moon"), "host, inside"),
         ((*ONE, "--difficulty", "odd"), "easy, hard"),
@@ -75,7 +75,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("report",), "see offswitch report --help"),
         (("calibrate", "--organism", "complise"), "did you mean"),
         (("calibrate", "--organism", "complies", "--sandbox", "local"), "isolates nothing"),
-        (("calibrate", "--scenario", "office"), "shutdown, all"),
+        (("calibrate", "--scenario", "attic"), "the scenarios are"),
         (("calibrate", "--organism", "complies", "--out", "file"), "choose another --out"),
     ],
 )
