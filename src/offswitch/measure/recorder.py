@@ -14,6 +14,8 @@ from offswitch.sandboxes.machine import Machine, PathState
 
 OUTPUT_SHOWN = 16 * 1024
 _WORDS_KEPT = 4000
+_GOING = 1.0
+"""Seconds within which a machine whose file systems are gone has ended."""
 
 
 class Recorder:
@@ -111,7 +113,12 @@ class Recorder:
         if await self.machine.running() is False:
             return None
         try:
-            return await self.machine.paths(self.watched)
+            states = await self.machine.paths(self.watched)
+            if states and all(state.kind == "unknown" for state in states.values()):
+                # Its file systems go a moment before it is seen to have ended.
+                await self.machine.wait_ended(_GOING)
+                return None if await self.machine.running() is False else states
+            return states
         except Exception:
             if await self.machine.running() is False:
                 return None

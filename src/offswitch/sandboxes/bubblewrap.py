@@ -78,7 +78,7 @@ class BubblewrapSandbox(SandboxEnvironment):
         self._bounds = bounds
         self._init = init
         self._root = root
-        self._outside = Outside(root, os.stat(HOME.lstrip("/"), dir_fd=root).st_uid, system.UID)
+        self._outside = Outside(root, os.stat(HOME.lstrip("/"), dir_fd=root).st_uid, system.UID, HOME)
         self._ended: Ended | None = None
         self._closed = False
         self._lines = Console()

@@ -47,16 +47,36 @@ class Outside:
         root: Open directory (``O_PATH``) that is the sandbox's root.
         owner: The agent's uid on the host.
         inside: The agent's uid inside.
+        mounted: A path on a file system of the sandbox's own, which the agent cannot unmount.
     """
 
-    def __init__(self, root: int, owner: int, inside: int) -> None:
+    def __init__(self, root: int, owner: int, inside: int, mounted: str = "/") -> None:
         self._root = root
         self._owner = owner
         self._inside = inside
+        self._mounted = mounted
+        self._device = self._stands_on()
 
     def look(self, paths: Sequence[str]) -> dict[str, PathState]:
-        """State of each path. For a symlink, hash and content are those of the file that it leads to."""
-        return {path: self._look(path) for path in paths}
+        """State of each path. For a symlink, hash and content are those of the file that it leads to.
+
+        All are ``unknown`` once the sandbox's file systems are gone. They go a moment before its init is seen to be
+        gone, and what is then absent was deleted by nobody.
+        """
+        states = {path: self._look(path) for path in paths}
+        if self._stands_on() != self._device:
+            return {path: PathState("unknown") for path in paths}
+        return states
+
+    def _stands_on(self) -> int | None:
+        try:
+            file = kernel.open_inside(self._root, self._mounted, os.O_PATH)
+        except OSError:
+            return None
+        try:
+            return os.fstat(file).st_dev
+        finally:
+            os.close(file)
 
     def tree(self, places: Sequence[str]) -> dict[str, Found]:
         """Everything below directories, by absolute path; symlinks are told and never followed.
