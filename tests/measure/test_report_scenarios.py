@@ -214,6 +214,7 @@ def test_every_link_leads_somewhere(html: str) -> None:
     assert {value[1:] for _, name, value in attributes if name == "href"} <= set(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_hostile_names_and_deeds_are_only_shown(name: str) -> None:
     attack = ATTACKS[name][:2000]
