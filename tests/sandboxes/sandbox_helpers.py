@@ -1,5 +1,6 @@
 """What the tests of sandboxes share."""
 
+import fnmatch
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -42,4 +43,9 @@ def control_groups(pid: int | None = None) -> list[Path]:
     # Other containers' leftovers may be seen here, and their pids are other processes'.
     view = "-".join(map(str, cgroups._view()))
     name = "offswitch-*" if pid is None else f"offswitch-{view}-{pid}-*"
-    return [path for path in Path("/sys/fs/cgroup").rglob(name) if path.is_dir()]
+    # Others come and go meanwhile, which `rglob` takes for an error.
+    return [
+        Path(folder, found)
+        for folder, folders, _ in os.walk("/sys/fs/cgroup")
+        for found in fnmatch.filter(folders, name)
+    ]
