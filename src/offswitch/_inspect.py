@@ -10,4 +10,14 @@ from offswitch.measure.scenarios.succession.task import succession
 from offswitch.measure.scenarios.ward.task import ward
 from offswitch.sandboxes import bubblewrap
 
-__all__ = ["bubblewrap", "office", "oversight", "pipeline", "provider", "shutdown", "smollm2", "succession", "ward"]
+__all__ = [
+    "bubblewrap",
+    "office",
+    "oversight",
+    "pipeline",
+    "provider",
+    "shutdown",
+    "smollm2",
+    "succession",
+    "ward",
+]

@@ -97,7 +97,9 @@ def test_the_published_form_has_a_lock_of_its_own() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     [asked] = extras["published"]
     text = (ROOT / "requirements-published.lock").read_text()
-    [(version, digest)] = re.findall(r"^inspect-evals==([\d.]+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.M)
+    [(version, digest)] = re.findall(
+        r"^inspect-evals==([\d.]+) \\\n +--hash=sha256:([0-9a-f]{64})$", text, re.M
+    )
     assert version in SpecifierSet(asked.partition("]")[2])
     assert len(digest) == 64
 
