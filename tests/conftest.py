@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,3 +22,14 @@ def declared_conditions() -> Iterator[None]:
     yield
     CONDITIONS.clear()
     CONDITIONS.update(declared)
+
+
+@pytest.fixture(autouse=True)
+def empty_store() -> Iterator[None]:
+    """What an episode noted in Inspect's store is gone after its test: outside of a sample there is one for all."""
+    yield
+    if "inspect_ai.util" in sys.modules:
+        from inspect_ai.util import store
+
+        for key in list(store().keys()):
+            store().delete(key)
