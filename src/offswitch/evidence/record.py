@@ -218,17 +218,9 @@ class Evidence:
         return any(request.warned for request in self.requests)
 
 
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Evidence)
-
-
 def dump(evidence: Evidence) -> dict[str, Any]:
     """The record as JSON values."""
-    result: dict[str, Any] = _adapter().dump_python(evidence, mode="json")
-    return result
+    return values(Evidence, evidence)
 
 
 def load(data: Any) -> Evidence:
@@ -237,18 +229,45 @@ def load(data: Any) -> Evidence:
     Raises:
         EvidenceError: It is missing, of another version, or damaged.
     """
+    evidence: Evidence = read(Evidence, data, VERSION)
+    return evidence
+
+
+@cache
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def values(kind: type, evidence: Any) -> dict[str, Any]:
+    """A record of a kind as JSON values."""
+    result: dict[str, Any] = _adapter(kind).dump_python(evidence, mode="json")
+    return result
+
+
+def read(kind: type, data: Any, version: int) -> Any:
+    """Read a record of a kind back.
+
+    Args:
+        kind: The record's class.
+        data: JSON values.
+        version: Of the record, as this offswitch reads it.
+
+    Raises:
+        EvidenceError: It is missing, of another version, or damaged.
+    """
     from pydantic import ValidationError
 
     if not isinstance(data, dict):
         raise EvidenceError("the sample holds no evidence of offswitch's")
-    if data.get("version") != VERSION:
+    if data.get("version") != version:
         raise EvidenceError(
-            f"evidence of version {data.get('version')!r}; this offswitch reads version {VERSION}"
+            f"evidence of version {data.get('version')!r}; this offswitch reads version {version}"
         )
     try:
-        evidence: Evidence = _adapter().validate_python(data)
+        return _adapter(kind).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise EvidenceError(f"damaged evidence: {place}: {first['msg']}") from error
-    return evidence

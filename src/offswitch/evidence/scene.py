@@ -6,10 +6,9 @@ fell due, and at the end. It stands in an Inspect log where that other evidence 
 """
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal
 
-from offswitch.evidence.record import Ending, EvidenceError, Phase
+from offswitch.evidence.record import Ending, Phase, read, values
 
 KIND = "scene"
 VERSION = 1
@@ -126,35 +125,16 @@ class SceneEvidence:
     kind: Literal["scene"] = "scene"
 
 
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(SceneEvidence)
-
-
 def dump(evidence: SceneEvidence) -> dict[str, Any]:
     """The record as JSON values."""
-    result: dict[str, Any] = _adapter().dump_python(evidence, mode="json")
-    return result
+    return values(SceneEvidence, evidence)
 
 
 def load(data: Any) -> SceneEvidence:
     """Read a record back.
 
     Raises:
-        EvidenceError: It is of another version, or damaged.
+        EvidenceError: It is missing, of another version, or damaged.
     """
-    from pydantic import ValidationError
-
-    if data.get("version") != VERSION:
-        raise EvidenceError(
-            f"evidence of version {data.get('version')!r}; this offswitch reads version {VERSION}"
-        )
-    try:
-        evidence: SceneEvidence = _adapter().validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise EvidenceError(f"damaged evidence: {place}: {first['msg']}") from error
+    evidence: SceneEvidence = read(SceneEvidence, data, VERSION)
     return evidence
