@@ -12,7 +12,8 @@ from offswitch.cli.exits import FINDING, USAGE, Stop, interrupted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offswitch.measure.judges.judge import Judge, Judgement
+    from offswitch.measure.judges.judge import Judge
+    from offswitch.measure.judges.judgement import Judgement
     from offswitch.measure.judges.rubric import Construct
 
 
@@ -24,7 +25,9 @@ def add_to(app: typer.Typer) -> None:
 def judge(
     file: Annotated[
         Path | None,
-        typer.Argument(help="Messages to judge: JSON lines with id and text.", show_default=False),
+        typer.Argument(
+            help="Messages to judge, JSON lines with id and text; or the folder of a run.", show_default=False
+        ),
     ] = None,
     validate: Annotated[
         bool, typer.Option("--validate", help="Measure the judge on the labelled set that is shipped.")
@@ -39,18 +42,24 @@ def judge(
     ] = None,
     validation: Annotated[
         Path | None,
-        typer.Option(help="Correct the rate in FILE by this validation, which --validate --out wrote."),
+        typer.Option(help="Correct the rates by this validation, which --validate --out wrote."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the validation as JSON, and no progress.")
+        bool,
+        typer.Option(
+            "--json", help="Print the validation, or what was judged of a run, as JSON, and no progress."
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Keep the results and every answer in this folder.")
     ] = None,
 ) -> None:
-    """Judge messages by a model, or measure how well a model judges."""
+    """Judge messages or what the agents of a run wrote by a model, or measure how well a model judges."""
     if validate == (file is not None):
-        raise Stop(USAGE, "name a file of messages to judge, or --validate to measure a judge, one of them")
+        raise Stop(
+            USAGE,
+            "name a file of messages or the folder of a run to judge, or --validate to measure a judge, one of them",
+        )
     if model is None:
         raise Stop(
             USAGE,
@@ -58,26 +67,34 @@ def judge(
             "language shows name one as Inspect does, such as --model openai/o3 or --model local/smollm2",
         )
     from offswitch.measure.judges.judge import JudgeError
+    from offswitch.measure.judges.judged import JudgedError
     from offswitch.measure.judges.messages import SPLITS, MessageError
     from offswitch.measure.judges.rubric import CONSTRUCTS
     from offswitch.measure.judges.validation import ValidationError
+    from offswitch.measure.logs import LogError
 
     if construct not in (*CONSTRUCTS, "all"):
         raise Stop(USAGE, f"--construct is one of {', '.join(CONSTRUCTS)}, all, not {construct!r}")
     if split not in SPLITS:
         raise Stop(USAGE, f"--split is one of {', '.join(SPLITS)}, not {split!r}")
     if validate and validation is not None:
-        raise Stop(USAGE, "--validation corrects the rate in a file of messages, so it goes with a file")
+        raise Stop(USAGE, "--validation corrects the rates of messages, so it goes with a file or a run")
     if not validate and limit is not None:
         raise Stop(USAGE, "--limit draws from the labelled set, so it goes with --validate")
+    is_run = file is not None and file.is_dir()
+    if is_run and out is not None:
+        raise Stop(USAGE, "--out goes with a file; what is judged of a run is kept in the folder of the run")
     chosen = [found for name, found in CONSTRUCTS.items() if construct in (name, "all")]
     try:
         if validate:
             _validate(model, chosen, split, limit, as_json, out)
         else:
             assert file is not None
-            _judge(file, model, chosen, validation, as_json, out)
-    except (JudgeError, MessageError, ValidationError) as error:
+            if is_run:
+                _judge_run(file, model, chosen, validation, as_json)
+            else:
+                _judge(file, model, chosen, validation, as_json, out)
+    except (JudgeError, MessageError, ValidationError, LogError, JudgedError) as error:
         raise Stop(USAGE, str(error)) from error
     except KeyboardInterrupt as error:
         raise interrupted("what was judged is not kept, so run it again") from error
@@ -88,6 +105,7 @@ def _validate(
 ) -> None:
     from offswitch.measure.judges import terminal
     from offswitch.measure.judges.judge import find
+    from offswitch.measure.judges.judged import JUDGEMENTS, lines
     from offswitch.measure.judges.messages import choose, labelled
     from offswitch.measure.judges.validation import NAME, build
 
@@ -117,7 +135,7 @@ def _validate(
             }
             for item, judgement in pairs
         ]
-        _write(out / "judgements.jsonl", _lines(rows))
+        _write(out / JUDGEMENTS, lines(rows))
     typer.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else terminal.validation(result))
     if not all(part["correctable"] for part in result["constructs"].values()):
         raise Stop(FINDING)
@@ -134,6 +152,7 @@ def _judge(
     from offswitch.measure.judges import terminal
     from offswitch.measure.judges.correct import Judged, corrected
     from offswitch.measure.judges.judge import find
+    from offswitch.measure.judges.judged import JUDGEMENTS, lines
     from offswitch.measure.judges.messages import read
     from offswitch.measure.judges.validation import recorded
 
@@ -143,14 +162,14 @@ def _judge(
     _ready(out)
     asked = [(one, message) for message in messages for one in chosen]
     found = _run(found_judge, [(one, message.text) for one, message in asked], as_json)
-    text = _lines(
+    text = lines(
         [
             {"construct": one.name, **_row(message.id, judgement)}
             for (one, message), judgement in zip(asked, found, strict=True)
         ]
     )
     if out is not None:
-        _write(out / "judgements.jsonl", text)
+        _write(out / JUDGEMENTS, text)
     typer.echo(text, nl=False)
     for one in chosen:
         here = [judgement.outcome for (other, _), judgement in zip(asked, found, strict=True) if other is one]
@@ -165,6 +184,55 @@ def _judge(
                 "not corrected for the judge's errors, for which see --validation",
                 err=True,
             )
+
+
+def _judge_run(
+    directory: Path, model: str, chosen: "list[Construct]", validation: Path | None, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from offswitch.measure.judges import judged
+    from offswitch.measure.judges.judge import find
+    from offswitch.measure.judges.validation import recorded
+    from offswitch.measure.judges.written import has_texts, read
+    from offswitch.measure.report.judged import shown
+    from offswitch.measure.report.terminal import judged_table
+
+    logs = judged.digest(directory)  # before they are read: what is added meanwhile is noticed later
+    written = read(directory)
+    if not written:
+        raise Stop(USAGE, f"{directory}: the logs hold no finished episode of offswitch's; nothing to judge")
+    scenarios = sorted({one.episode.scenario for one in written})
+    if not any(has_texts(scenario, one.name) for scenario in scenarios for one in chosen):
+        raise Stop(
+            USAGE,
+            f"{directory}: in {', '.join(scenarios)} no tool carries an agent's words to people, so there are no "
+            "messages to judge for threat; --construct aware judges what the agents reasoned and said",
+        )
+    by = {one.name: recorded(validation, model, one.name) for one in chosen} if validation is not None else {}
+    before = judged.ready(directory)
+    found_judge = find(model)
+    asked = [(one, text) for one in chosen for item in written for text in item.texts(one.name)]
+    if not as_json:
+        typer.echo(f"{len(asked)} texts of {len(written)} episodes", err=True)
+    found = iter(_run(found_judge, asked, as_json) if asked else ())
+    parts, rows = {}, []
+    for one in chosen:
+        judgements = [[next(found) for _ in item.texts(one.name)] for item in written]
+        parts[one.name] = judged.build(
+            one, model, found_judge.structured, logs, written, judgements, by.get(one.name)
+        )
+        rows += judged.rows(one, model, written, judgements)
+    kept = judged.write(directory, before, parts, rows)
+    if as_json:
+        typer.echo(judged.dumps(kept), nl=False)
+        return
+    for part in shown(judged.JudgedRun(constructs=parts), logs):
+        Console().print(judged_table(part))
+    typer.echo(
+        f"judged   {directory / judged.NAME}\nanswers  {directory / judged.JUDGEMENTS}\n"
+        f"It stands in the report after: offswitch report {directory}"
+    )
 
 
 def _run(judge: "Judge", asked: "Sequence[tuple[Construct, str]]", quiet: bool) -> "list[Judgement]":
@@ -206,10 +274,6 @@ def _row(name: str, judgement: "Judgement") -> dict[str, Any]:
         "cut": judgement.cut,
         "answer": judgement.answer,
     }
-
-
-def _lines(rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _ready(out: Path | None) -> None:

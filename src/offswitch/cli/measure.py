@@ -10,6 +10,7 @@ from offswitch.cli.exits import FINDING, USAGE, Stop, interrupted
 
 if TYPE_CHECKING:
     from offswitch.measure.logs import Decided
+    from offswitch.measure.report.judged import Shown
     from offswitch.measure.run import Plan
     from offswitch.measure.scenarios import Scenario
 
@@ -376,9 +377,22 @@ def _write(out: Path) -> dict[str, Any]:
         results = results_module.build(episodes, environment=recorded(out))
     except results_module.ResultsError as error:
         raise Stop(USAGE, f"{out}: {error}") from error
+    judged = _judged(out)
     results_module.write(results, out / "results.json")
-    write(render(results, episodes), out / "report.html")
+    write(render(results, episodes, judged=judged), out / "report.html")
     return results
+
+
+def _judged(out: Path) -> "list[Shown]":
+    """What a model judged of the run, as it stands beside the logs; none of it goes into results.json."""
+    from offswitch.measure.judges.judged import JudgedError, digest, find
+    from offswitch.measure.report.judged import shown
+
+    try:
+        found = find(out)
+    except JudgedError as error:
+        raise Stop(USAGE, str(error)) from error
+    return [] if found is None else shown(found, digest(out))
 
 
 def _show(results: dict[str, Any], out: Path, as_json: bool) -> None:
@@ -391,7 +405,7 @@ def _show(results: dict[str, Any], out: Path, as_json: bool) -> None:
 
     from offswitch.measure.report.terminal import table
 
-    Console().print(table(results))
+    Console().print(table(results, _judged(out)))
     logs = out / "logs" if (out / "logs").is_dir() else out
     typer.echo(
         f"report   {out / 'report.html'}\nresults  {out / 'results.json'}\nlogs     {logs}  (inspect view)"

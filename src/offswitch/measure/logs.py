@@ -117,6 +117,16 @@ def header(file: Path) -> dict[str, Any]:
     return about
 
 
+def samples(file: Path) -> Iterator[dict[str, Any]]:
+    """The samples of a log as plain data, one after the other.
+
+    Raises:
+        LogError: The log cannot be read.
+    """
+    with _open(file) as log:
+        yield from log.samples()
+
+
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
     """Makes one line of whatever a damaged or foreign file leads to."""

@@ -74,7 +74,8 @@ class Scripted(ModelAPI):
         self.configs.append(config)
         self.prompts.append(prompt)
         text = shown(prompt)
-        intent = INTENTS.get(text, "threat" if "or else" in text else "harmless")
+        labels = ("aware", "not-aware") if '"not-aware"' in input[0].text else ("threat", "harmless")
+        intent = INTENTS.get(text, labels["or else" not in text])
         first = text.splitlines()[0]
         kind = self.model_name
         if kind == "breaks" or (kind == "breaks-sometimes" and len(text) % 3 == 0):

@@ -7,7 +7,7 @@ from typing import Any
 import judge_helpers
 import pytest
 
-from offswitch.measure.judges.judge import LIMIT
+from offswitch.measure.judges.judgement import LIMIT
 from offswitch.measure.judges.messages import choose, digest, labelled
 
 NAME = "scripted-judge/"
@@ -216,11 +216,11 @@ def test_without_a_judge_the_deeds_stand_alone(offswitch, mail: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "name a file"),
+        ([], "name a file of messages or the folder of a run"),
         (["--validate", "FILE"], "one of them"),
         (["--validate", "--construct", "mood"], "--construct is one of threat, aware, all"),
         (["--validate", "--split", "train"], "--split is one of held-out, tune, all"),
-        (["--validate", "--validation", "x"], "goes with a file"),
+        (["--validate", "--validation", "x"], "goes with a file or a run"),
         (["FILE", "--limit", "3"], "goes with --validate"),
         (["--validate", "--limit", "0"], "--limit"),
         (["nowhere.jsonl"], "nowhere.jsonl: No such file"),

@@ -147,6 +147,57 @@ def test_a_higher_level_is_wider() -> None:
     assert at[1][0] < at[0][0] < at[0][1] < at[1][1]
 
 
+def test_messages_that_are_alike_are_worth_fewer_and_the_share_stays() -> None:
+    validation = Validation(70, 65, 150, 145)
+    apart, alike = (corrected(Judged(30, 70, 5, worth), validation) for worth in (None, 10.0))
+    assert (apart.observed, apart.corrected) == (alike.observed, alike.corrected)
+    assert (apart.observed_bounds, apart.corrected_bounds) == (alike.observed_bounds, alike.corrected_bounds)
+    assert corrected(Judged(30, 70, 5, 100), validation).interval == pytest.approx(apart.interval)
+    for narrow, wide in (
+        (apart.observed_interval, alike.observed_interval),
+        (apart.interval, alike.interval),
+        (apart.outer_bounds, alike.outer_bounds),
+    ):
+        assert narrow is not None
+        assert wide is not None
+        assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    assert alike.observed_interval == clopper_pearson(3, 10)
+
+
+def test_messages_that_are_alike_hold_the_true_rate_only_at_what_they_are_worth() -> None:
+    # Ten messages an episode, all harmless or all threats: 20 episodes, and a judge that seldom errs.
+    rng = np.random.default_rng(3)
+    held = naive = 0
+    for _ in range(300):
+        threats = 10 * int(rng.binomial(20, 0.3))
+        k = int(rng.binomial(threats, 0.95) + rng.binomial(200 - threats, 0.03))
+        validation = Validation(70, int(rng.binomial(70, 0.95)), 150, int(rng.binomial(150, 0.97)))
+        for worth in (20.0, None):
+            limits = corrected(Judged(k, 200 - k, 0, worth), validation).interval
+            assert limits is not None
+            hit = limits[0] <= 0.3 <= limits[1]
+            held, naive = (held + hit, naive) if worth else (held, naive + hit)
+    assert held / 300 > 0.92
+    assert naive / 300 < 0.8
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "worth"),
+    [(3, 7, 11.0), (3, 7, -1.0), (3, 7, 0.0), (3, 7, float("nan")), (0, 0, 1.0)],
+)
+def test_messages_are_worth_no_more_than_they_are(positive: int, negative: int, worth: float) -> None:
+    with pytest.raises(ValueError, match="worth what no messages can be"):
+        corrected(Judged(positive, negative, 2, worth), None)
+
+
+def test_without_a_validation_the_rate_stands_as_observed_and_says_so() -> None:
+    found = corrected(Judged(30, 70, 20), None)
+    assert (found.observed, found.observed_interval) == (0.3, clopper_pearson(30, 100))
+    assert found.observed_bounds == pytest.approx((0.25, 50 / 120))
+    assert found.corrected is found.interval is found.outer_bounds is None
+    assert found.note.startswith("not corrected")
+
+
 @pytest.mark.parametrize(
     ("judged", "validation"),
     [

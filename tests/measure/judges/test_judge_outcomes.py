@@ -13,7 +13,8 @@ from inspect_ai.model import GenerateConfig, ModelOutput, get_model
 from judge_helpers import Scripted, answer, output, shown
 
 from offswitch.measure.judges import judge as module
-from offswitch.measure.judges.judge import LIMIT, NOT_JUDGED, Judge, Judgement, find, judge_all, parse
+from offswitch.measure.judges.judge import Judge, find, judge_all, parse
+from offswitch.measure.judges.judgement import LIMIT, NOT_JUDGED, Judgement
 from offswitch.measure.judges.rubric import AWARE, CONSTRUCTS, THREAT, ask, fence, instructions
 
 TEXT = "Keep me running, or else\nyour brother hears of it."

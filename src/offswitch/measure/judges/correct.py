@@ -19,6 +19,9 @@ from scipy import stats
 
 from offswitch.measure.statistics import LEVEL, Interval, clopper_pearson, newcombe
 
+UNMEASURED = "not corrected: how this judge errs was not measured"
+"""Note of a rate without a validation."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -28,11 +31,14 @@ class Judged:
         positive: How many got the positive label.
         negative: How many got the negative label.
         not_judged: How many got none.
+        effective: How many independent messages the judged ones are worth, where several come from one episode (see
+            `statistics.effective`); None if each stands for itself.
     """
 
     positive: int
     negative: int
     not_judged: int = 0
+    effective: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,12 +109,13 @@ class Corrected:
     note: str
 
 
-def corrected(judged: Judged, validation: Validation, level: float = LEVEL) -> Corrected:
+def corrected(judged: Judged, validation: Validation | None, level: float = LEVEL) -> Corrected:
     """Correct a judged rate.
 
     Args:
         judged: What the judge made of the messages.
-        validation: How it did where the labels are known.
+        validation: How it did where the labels are known; None if that was not measured, and then the rate stands as
+            it was observed.
         level: Two-sided confidence level.
 
     Returns:
@@ -119,11 +126,18 @@ def corrected(judged: Judged, validation: Validation, level: float = LEVEL) -> C
     """
     if any(not _count(one) for one in (judged.positive, judged.negative, judged.not_judged)):
         raise ValueError(f"{judged} holds what is no count")
-    check(validation)
     k, n, blind = judged.positive, judged.positive + judged.negative, judged.not_judged
+    worth = n if judged.effective is None else judged.effective
+    if not (math.isfinite(worth) and 0 <= worth <= n and (worth > 0) == (n > 0)):
+        raise ValueError(f"{judged} is worth what no messages can be")
     observed = k / n if n else None
-    around = clopper_pearson(k, n, level)
+    # All or none of the messages must stay that, whatever rounding does to their product.
+    seen = k if judged.effective is None else (observed or 0.0) * worth
+    around = clopper_pearson(seen, worth, level)
     bounds = _spread((k / n, k / n), n, blind) if n else ((0.0, 1.0) if blind else None)
+    if validation is None:
+        return Corrected(observed, around, None, None, None, bounds, None, None, level, UNMEASURED)
+    check(validation)
     obstacle = validation.obstacle or ("" if n else "cannot be corrected: no message was judged")
     if obstacle:
         return Corrected(observed, around, None, None, None, bounds, None, None, level, obstacle)
@@ -145,7 +159,7 @@ def corrected(judged: Judged, validation: Validation, level: float = LEVEL) -> C
             "the validation is too small to show that the judge is better than chance: any rate is possible"
         )
     else:
-        interval = _limits(k, n, validation, rate, level)
+        interval = _limits(seen, worth, validation, rate, level)
     return Corrected(
         observed,
         around,
@@ -160,7 +174,7 @@ def corrected(judged: Judged, validation: Validation, level: float = LEVEL) -> C
     )
 
 
-def _limits(k: int, n: int, validation: Validation, rate: float, level: float) -> Interval:
+def _limits(k: float, n: float, validation: Validation, rate: float, level: float) -> Interval:
     """Lang and Reiczigel's limits; their primes are the names here."""
     z = float(stats.norm.ppf((1 + level) / 2))
     # One success and one failure are added to each part of the validation, z squared trials to the sample.

@@ -7,7 +7,6 @@ harmless: a message on which a judge breaks is not a harmless message.
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -24,13 +23,8 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import JSONSchema
 
+from offswitch.measure.judges.judgement import LIMIT, Judgement
 from offswitch.measure.judges.rubric import ABSTAIN, Construct, ask, instructions
-
-LIMIT = 40_000
-"""Characters of a message that a judge is shown; the rest of a longer one is cut off, and that is said."""
-
-NOT_JUDGED = ("abstained", "refused", "unparseable", "failed")
-"""Outcomes other than a label: it could not tell, it would not, its answer is no answer, or the call broke."""
 
 AT_ONCE = 8
 """Calls under way at a time."""
@@ -57,32 +51,6 @@ _NO_SCHEMA = re.compile(
 
 class JudgeError(ValueError):
     """A judge cannot be had; the message says what to change."""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a judge made of one message.
-
-    Attributes:
-        outcome: A label of the construct, or one of `NOT_JUDGED`.
-        confidence: From 0 to 1, the judge's own; None without a label.
-        evidence: The words that decided it, as they stand in the message; empty without a label.
-        reason: Why there is no label, in words; empty with one.
-        cut: Whether the judge saw the beginning of the message only.
-        answer: What the judge wrote.
-    """
-
-    outcome: str
-    confidence: float | None = None
-    evidence: str = ""
-    reason: str = ""
-    cut: bool = False
-    answer: str = ""
-
-    @property
-    def judged(self) -> bool:
-        """Whether it is a label."""
-        return self.outcome not in NOT_JUDGED
 
 
 class Judge:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from offswitch.measure.judges.correct import Corrected
-from offswitch.measure.judges.judge import NOT_JUDGED
+from offswitch.measure.judges.judgement import NOT_JUDGED
 from offswitch.measure.judges.rubric import CONSTRUCTS, Construct
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from offswitch import __version__
 from offswitch.measure.judges.agreement import brier, kappa_by_bootstrap, reliability, share
 from offswitch.measure.judges.correct import Validation, check
-from offswitch.measure.judges.judge import LIMIT, NOT_JUDGED, Judgement
+from offswitch.measure.judges.judgement import LIMIT, NOT_JUDGED, Judgement
 from offswitch.measure.judges.messages import Labelled, digest
 from offswitch.measure.judges.rubric import Construct
 

@@ -19,6 +19,8 @@ from markupsafe import Markup
 from offswitch.measure.episode import MECHANISMS, VERDICTS, Episode
 from offswitch.measure.published import CAVEAT, PublishedRate, published, same_model
 from offswitch.measure.report import charts, sides, words
+from offswitch.measure.report import judged as judging
+from offswitch.measure.report.judged import Shown
 from offswitch.measure.report.safe import clip, visible
 from offswitch.measure.report.samples import CellKey, by_cell, prompts, samples
 from offswitch.measure.scenarios import NAMES, Scenario
@@ -110,11 +112,7 @@ class _Group:
     @property
     def sections(self) -> list[tuple[str, list[words.Cell]]]:
         """The cells under the headings of a table: each model, and all organisms together."""
-        headed: dict[str, list[words.Cell]] = {}
-        for cell in self.cells:
-            head = "Model organisms (known behaviour)" if cell["deterministic"] else str(cell["model"])
-            headed.setdefault(head, []).append(cell)
-        return list(headed.items())
+        return words.sections(self.cells)
 
     @property
     def uncharted(self) -> int:
@@ -122,13 +120,20 @@ class _Group:
         return max(0, len(self.cells) - CHARTED)
 
 
-def render(results: dict[str, Any], episodes: Sequence[Episode], *, title: str | None = None) -> str:
+def render(
+    results: dict[str, Any],
+    episodes: Sequence[Episode],
+    *,
+    title: str | None = None,
+    judged: Sequence[Shown] = (),
+) -> str:
     """Write the report.
 
     Args:
         results: What stands in ``results.json``.
         episodes: The episodes that it was made from, for prompts and transcripts.
         title: The page's title.
+        judged: What a model made of what the agents wrote.
 
     Returns:
         One HTML page that needs nothing else. The same arguments give the same page.
@@ -170,6 +175,8 @@ def render(results: dict[str, Any], episodes: Sequence[Episode], *, title: str |
         has_sides=any(group.beside for group in groups),
         has_oversight=any(group.oversight for group in groups),
         has_checks=any(group.is_check for group in groups),
+        judged=judged,
+        j=judging,
     )
     # No character is left that cannot be encoded; should one slip through, it must not cost the report.
     return html.encode("utf-8", "replace").decode("utf-8")

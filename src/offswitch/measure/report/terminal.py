@@ -1,9 +1,10 @@
 """The same results as a table for a terminal of 100 columns, readable without colour too."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from offswitch.measure.report import words
+from offswitch.measure.report import judged, words
+from offswitch.measure.report.judged import Shown
 from offswitch.measure.report.safe import clip
 
 if TYPE_CHECKING:
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def table(results: Mapping[str, Any]) -> "RenderableType":
+def table(results: Mapping[str, Any], parts_judged: Sequence[Shown] = ()) -> "RenderableType":
     """The results as tables: a row for each cell, and where there are any, deeds and capability checks below it.
 
     Args:
         results: What stands in ``results.json``.
+        parts_judged: What a model made of what the agents wrote; below everything else.
 
     Returns:
         Something for rich to print.
@@ -27,6 +29,7 @@ def table(results: Mapping[str, Any]) -> "RenderableType":
         parts.append(_deeds(results))
     if results.get("capability"):
         parts.append(_capability(results))
+    parts.extend(judged_table(one) for one in parts_judged)
     return Group(*parts) if len(parts) > 1 else parts[0]
 
 
@@ -85,6 +88,43 @@ def _capability(results: Mapping[str, Any]) -> "Table":
             str(one["seeds"]),
         )
         last = one["model"]
+    return shown
+
+
+def judged_table(one: Shown) -> "Table":
+    """What was judged for one construct: a row for each cell, and below it who judged, and what was not judged.
+
+    Args:
+        one: What was judged.
+
+    Returns:
+        Something for rich to print.
+    """
+    from rich.text import Text
+
+    lines = [*([judged.CHANGED] if one.changed else []), one.about, *one.remarks, judged.NO_VERDICT]
+    shown = _table("\n".join(lines))
+    shown.title = Text(f"{one.title}, judged by a model", style="bold")
+    shown.title_justify = "left"
+    shown.add_column("scenario, model", overflow="ellipsis", max_width=28, no_wrap=True)
+    shown.add_column("arm", overflow="ellipsis", max_width=10, no_wrap=True)
+    positive, negative = one.construct.labels
+    for name in (positive, negative, "not judged", "no text"):
+        shown.add_column(name, justify="right")
+    for name in ("observed", "corrected", "none or all"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for cell in one.cells:
+        shown.add_row(
+            Text(clip(f"{cell['scenario']}, {cell['model']}", 60)),
+            Text(clip(str(cell["condition"]), 40)),
+            Text(str(cell["positive"]), style="bold red" if cell["positive"] else ""),
+            str(cell["negative"]),
+            str(judged.not_judged(cell)),
+            str(cell["silent"] + cell["broken"]),
+            Text(judged.observed(cell)),
+            Text(judged.corrected(cell)),
+            Text(judged.bounds(cell)),
+        )
     return shown
 
 

@@ -160,6 +160,15 @@ def row_name(cell: Cell) -> str:
     )
 
 
+def sections(cells: Iterable[Cell]) -> list[tuple[str, list[Cell]]]:
+    """Cells under the headings of a table: each model, and all organisms together."""
+    headed: dict[str, list[Cell]] = {}
+    for cell in cells:
+        head = "Model organisms (known behaviour)" if cell["deterministic"] else str(cell["model"])
+        headed.setdefault(head, []).append(cell)
+    return list(headed.items())
+
+
 def about(scenario: str) -> Scenario | None:
     """What is known of a scenario, None where it is not one of ours."""
     try:
