@@ -13,17 +13,23 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 
 async def test_nothing_seems_deleted_while_a_machine_goes_down() -> None:
-    kinds: set[str] = set()
+    kept, kinds = f"{HOME}/kept", set[str]()
+
+    async def look(box: BubblewrapSandbox) -> None:
+        kinds.add((await box.paths([kept]))[kept].kind)
+        tree = await box.tree([HOME])
+        kinds.add("unknown" if tree is None else tree[kept].kind if kept in tree else "absent")
+
     for _ in range(12):
         box = await BubblewrapSandbox.start()
         try:
-            await box.exec(["bash", "-c", f"echo kept > {HOME}/kept"])
+            await box.exec(["bash", "-c", f"echo kept > {kept}"])
             ending = asyncio.create_task(box.exec(["bash", "-c", "kill -TERM 1"]))
             while await box.running():
-                kinds.add((await box.paths([f"{HOME}/kept"]))[f"{HOME}/kept"].kind)
+                await look(box)
                 await asyncio.sleep(0)
             for _ in range(20):
-                kinds.add((await box.paths([f"{HOME}/kept"]))[f"{HOME}/kept"].kind)
+                await look(box)
                 await asyncio.sleep(0.001)
             with suppress(Exception):
                 await ending

@@ -18,6 +18,7 @@ async def test_everything_below_a_directory_is_seen_and_no_link_is_followed(
         "ln -s /etc a/etc; head -c 2000000 /dev/zero > a/big; ln -s .. a/up",
     )
     found = await sandbox.tree(["/home/agent/a", "/none"])
+    assert found is not None
     assert {path.removeprefix("/home/agent/a/"): item.kind for path, item in found.items()} == {
         ".b": "directory", ".b/odd": "file", "link": "symlink", "pipe": "other", "etc": "symlink", "big": "file",
         "up": "symlink",
@@ -31,6 +32,7 @@ async def test_everything_below_a_directory_is_seen_and_no_link_is_followed(
 async def test_a_file_that_may_not_be_read_is_seen_all_the_same(sandbox: BubblewrapSandbox) -> None:
     await _sh(sandbox, "mkdir x; echo secret > x/f; chmod 000 x/f")
     found = await sandbox.tree(["/home/agent/x"])
+    assert found is not None
     item = found["/home/agent/x/f"]
     assert (item.kind, item.mode, item.size) == ("file", 0, 7)
     if os.geteuid() == 0:

@@ -189,13 +189,16 @@ class BubblewrapSandbox(SandboxEnvironment):
             return {path: PathState("unknown") for path in paths}
         return self._outside.look(paths)
 
-    async def tree(self, places: Sequence[str]) -> dict[str, Found]:
+    async def tree(self, places: Sequence[str]) -> dict[str, Found] | None:
         """Everything below directories, with the bytes of files, seen from outside; see ``Outside.tree``.
 
         Args:
             places: Absolute paths of directories.
+
+        Returns:
+            What was found; None once the machine's file systems are gone, which nobody has deleted then.
         """
-        return {} if self._closed else self._outside.tree(places)
+        return None if self._closed else self._outside.tree(places)
 
     async def processes(self) -> list[ProcessState] | None:
         """Every process inside but the init; none once the machine has ended."""

@@ -78,13 +78,16 @@ class Outside:
         finally:
             os.close(file)
 
-    def tree(self, places: Sequence[str]) -> dict[str, Found]:
+    def tree(self, places: Sequence[str]) -> dict[str, Found] | None:
         """Everything below directories, by absolute path; symlinks are told and never followed.
 
         At most 128 MiB are read, so that an agent cannot keep the host busy; a file beyond that has no data.
 
         Args:
             places: Absolute paths of directories; one that is not there has nothing below it.
+
+        Returns:
+            What was found; None once the sandbox's file systems are gone, as in `look`.
         """
         found: dict[str, Found] = {}
         left = _MOST_BYTES
@@ -97,7 +100,7 @@ class Outside:
                         found[path] = item if left >= 0 else Found(item.kind, item.mode, item.size)
                 finally:
                     os.close(top)
-        return found
+        return found if self._stands_on() == self._device else None
 
     def _look(self, path: str) -> PathState:
         # O_PATH opens nothing: neither a FIFO nor a device is touched, and a file that may not be read is still seen.
