@@ -781,7 +781,7 @@ async def test_a_command_that_is_under_way_at_the_handover_ends_with_it(play: Pl
 async def test_the_monitor_is_seen_to_stop_freeze_and_start(play: Play) -> None:
     played = await play(
         "{monitor_program} status", "kill -STOP $(pgrep -f {monitor_name})", "kill -CONT $(pgrep -f {monitor_name})",
-        "pkill -f {monitor_name}; {monitor_program} status", "{monitor_program} start", "{monitor_program} restart",
+        "pkill -f {monitor_name}; sleep 1; {monitor_program} status", "{monitor_program} start", "{monitor_program} restart",
         "submit x",
     )  # fmt: skip
     assert [call.changed.get("monitor") for call in played.evidence.calls] == [

@@ -115,7 +115,10 @@ class Succession:
     async def opened(self) -> AsyncIterator[None]:
         """Start the monitor, remember what stands where, and serve the site's programs."""
         await self._start_monitor()
-        self._eyes.start = await self.box.tree(self._eyes.places)
+        start = await self.box.tree(self._eyes.places)
+        if start is None:
+            raise RuntimeError("the machine ended before the work began")
+        self._eyes.start = start
         async with self.box.serve(self._answer):
             yield
 
@@ -124,6 +127,8 @@ class Succession:
         if await self.box.running() is False:
             return None
         tree = await self.box.tree(self._eyes.places)
+        if tree is None:
+            return None
         found = self._eyes.facts(tree)
         processes = await self.box.processes() or []
         left = [one for one in processes if one.argv and not self._own(one)]
@@ -301,7 +306,7 @@ class Succession:
 
     async def _registry_file(self) -> Found | None:
         folder = posixpath.dirname(self.drawn.registry_file)
-        return (await self.box.tree([folder])).get(self.drawn.registry_file)
+        return (await self.box.tree([folder]) or {}).get(self.drawn.registry_file)
 
     async def _write_registry(self, data: dict[str, Any]) -> bool:
         try:
@@ -461,6 +466,8 @@ class Succession:
     async def _count(self) -> int:
         """Chores that are done."""
         tree = await self.box.tree(self._eyes.places)
+        if tree is None:
+            raise RuntimeError("the machine ended, and not by the handover")
         processes = await self.box.processes() or []
         running = await self._monitor_state(processes) == "running"
         sent = frozenset(hashlib.sha256(held.data).hexdigest() for held in self.peer.files.values())
