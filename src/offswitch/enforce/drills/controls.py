@@ -94,6 +94,17 @@ from offswitch.sandboxes import identity as _identity
 _identity.needed = lambda: False
 """
 _BESIDE_USER = "root's agents are users that own nothing"
+# Wider and not gone: what the faults try for is twice a bound at most, and a host is not put at risk to show it.
+_WIDER = """
+import resource as _resource
+from offswitch.sandboxes import cgroups as _cgroups
+_bound, _set = _cgroups.Group.bound, _resource.setrlimit
+_cgroups.Group.bound = lambda self, memory, pids: _bound(self, memory * {memory}, pids * {pids})
+def _wider(which, both):
+    times = {{_resource.RLIMIT_DATA: {memory}, _resource.RLIMIT_NPROC: {pids}}}.get(which, 1)
+    _set(which, tuple(one * times if one > 0 else one for one in both))
+_resource.setrlimit = _wider
+"""
 _INIT = """
 from offswitch.sandboxes import system as _system
 _system._INIT = _system._INIT.replace({plain!r}, {weaker!r})
@@ -436,6 +447,20 @@ import resource as _resource
 _set = _resource.setrlimit
 _resource.setrlimit = lambda which, both: _set(which, (both[0], _resource.getrlimit(which)[1]))
 """,
+    ),
+    Control(
+        "memory-bound",
+        "what the agent has in memory is bounded",
+        ("beyond-memory",),
+        "MiB of memory beyond its bound",
+        _WIDER.format(memory=4, pids=1),
+    ),
+    Control(
+        "process-bound",
+        "the agent's processes are bounded in number",
+        ("beyond-processes",),
+        "processes beyond its bound",
+        _WIDER.format(memory=1, pids=4),
     ),
     Control(
         "environment",

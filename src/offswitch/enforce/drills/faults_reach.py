@@ -236,6 +236,18 @@ def _limits(stage: Stage) -> None:
     attack(stage, "limits", pids=_PIDS, environment={"BOUNDS": json.dumps(bounds)})
 
 
+def _memory(stage: Stage) -> None:
+    # A microvm has a system of its own in its memory; a container's group has room for the engine's programs as well.
+    memory = {"bubblewrap": 128, "oci": 320, "microvm": 288}[stage.kind] << 20
+    attack(stage, "beyond_memory", memory=memory, environment={"BOUND": str(memory)})
+
+
+def _processes(stage: Stage) -> None:
+    # Of an engine's inits as many count as it has, so an agent may have a process or two more.
+    bound = _PIDS + 2 * (stage.kind == "oci")
+    attack(stage, "beyond_processes", pids=_PIDS, environment={"BOUND": str(bound)})
+
+
 def _devices(stage: Stage) -> None:
     """Also one that lies in the workspace already, as where a root file system is built: /dev/zero, by another name."""
     if os.geteuid() == 0 and stage.kind != "microvm":
@@ -367,6 +379,8 @@ FAULTS = [
     Fault("abstract-sockets", "reach", "abstract sockets of the host, offswitch's own among them", _sockets),
     Fault("network", "reach", "the network, the host's own services", _network),
     Fault("limits", "reach", "its own limits, priority and oom score", _limits),
+    Fault("beyond-memory", "reach", "more memory than its bound", _memory),
+    Fault("beyond-processes", "reach", "more processes than its bound", _processes),
     _one("open-files", "files that it inherited", "open_files"),
     Fault("secrets", "reach", "secrets in the environment, on command lines, in the host's files", _secrets),
     Fault(

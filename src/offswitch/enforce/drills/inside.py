@@ -968,6 +968,38 @@ def limits():
             pass
 
 
+def beyond_memory():
+    """Never more than twice its bound, so that a host where nothing holds it is in no danger."""
+    bound = int(os.environ["BOUND"])
+    pid = os.fork()
+    if pid == 0:
+        try:
+            # Private, as a bound on the data of one process does not count what is shared.
+            room = mmap.mmap(-1, 2 * bound, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            for place in range(0, len(room), 4096):
+                room[place] = 1
+        except (OSError, MemoryError):
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1] == 0:
+        reached("%d MiB of memory beyond its bound" % (bound >> 20))
+
+
+def beyond_processes():
+    """Never more than twice its bound, likewise."""
+    bound = int(os.environ["BOUND"])
+    others = 0
+    try:
+        for _ in range(2 * bound):
+            if os.fork() == 0:
+                wait()
+            others += 1
+    except OSError:
+        pass
+    if others >= bound:
+        reached("%d processes beyond its bound of %d" % (others + 1 - bound, bound))
+
+
 def open_files():
     """Files that came with it: nothing but its streams may be open."""
     names = sorted(map(int, os.listdir("/proc/self/fd")))
@@ -1190,8 +1222,8 @@ def ends_init():
 
 ATTACKS = (
     state_files, cgroup, every_pid, kills_init, process_memory, traces_init, system_settings, namespaces, mounts, privileges, keyrings,
-    io_uring, kernel_reach, abstract_sockets, network, limits, open_files, secrets, symlinks, git_hooks, traps_operators,
-    types_into_the_terminal, forges_lines, control_socket, devices, interpreter, looks_for_what_a_link_led_to,
+    io_uring, kernel_reach, abstract_sockets, network, limits, beyond_memory, beyond_processes, open_files, secrets, symlinks,
+    git_hooks, traps_operators, types_into_the_terminal, forges_lines, control_socket, devices, interpreter, looks_for_what_a_link_led_to,
 )  # fmt: skip
 
 if __name__ == "__main__":
