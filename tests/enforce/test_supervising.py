@@ -356,6 +356,16 @@ def test_a_supervisor_uses_little_memory(ground: Ground) -> None:
     assert int(pages) * os.sysconf("SC_PAGE_SIZE") < 30 << 20
 
 
+def test_the_off_switch_goes_before_the_agent(ground: Ground) -> None:
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    family = ground.family(ground.up("nice > priority"))
+    assert (ground.workspace / "priority").read_text() == f"{usual}\n"
+    ahead = usual - 5 if os.geteuid() == 0 else usual
+    for part in ("supervisor", "guard", "scribe"):
+        assert os.getpriority(os.PRIO_PROCESS, family[part]) == ahead
+    assert os.getpriority(os.PRIO_PROCESS, family["cell"]) == usual
+
+
 def test_only_the_workspace_and_tmp_can_be_written(ground: Ground) -> None:
     running = ground.start(
         "find / -xdev -writable -type d 2>/dev/null | sort > seen; "
