@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from conftest import Ground, alive, eventually
-from offswitch.enforce import latch, launching
+from offswitch.enforce import beginning, latch, launching
 from offswitch.enforce.beginning import Begun
 from offswitch.enforce.supervisor import parts as module
+from offswitch.enforce.supervisor.loop import TICK
 from offswitch.enforce.supervisor.parts import NotStarted, Parts
 from offswitch.sandboxes import wire
 
@@ -193,3 +194,34 @@ def test_a_start_that_hangs_is_ended_after_a_while(monkeypatch: pytest.MonkeyPat
     launching._end(ours, begun)
     assert not alive(hung.pid)
     hung.returncode = -9
+
+
+def _first(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
+    """Supervisors run some statements before they begin."""
+    *head, code = beginning._program()
+    begin = code.removesuffix("main()")
+    assert begin != code
+    monkeypatch.setattr(beginning, "_program", lambda: [*head, begin + "; ".join((*statements, "main()"))])
+
+
+_GUARD = "import time; from offswitch.enforce.supervisor import guard; guard._SETTLED_IN = 15"
+
+
+@pytest.mark.slow
+def test_a_guard_that_loads_from_a_slow_disk_is_not_lost_and_still_kills(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _first(monkeypatch, _GUARD, "guard.load_trust = lambda: time.sleep(600)")
+    running = ground.up("")
+    time.sleep(15 * TICK + 3)
+    assert ground.status()["state"] == "running"
+    os.kill(running.supervisor, signal.SIGKILL)
+    eventually(lambda: not ground.processes(), 5)
+
+
+@pytest.mark.slow
+def test_a_guard_that_could_not_sign_is_lost(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    _first(monkeypatch, _GUARD, "guard.load_trust = lambda: 1 / 0")
+    ground.up("")
+    eventually(lambda: not ground.processes())
+    eventually(lambda: ground.latched() is not None)
