@@ -37,6 +37,7 @@ from offswitch.enforce.watchdog.calls import (
     Usage,
 )
 from offswitch.enforce.watchdog.decider import Unjudged
+from offswitch.enforce.watchdog.keyless import Keyless
 from offswitch.enforce.watchdog.rules import Rules
 
 LARGEST = 64 << 20
@@ -348,17 +349,17 @@ class Gateway:
         async with self._upstream(request, api, path, body, exchange) as got:
             exchange.status = got.status
             if got.status >= 400 and self._keys:
-                # An error may repeat the key that it does not like.
-                told = await exchange.wait(_bounded(got))
-                for key in self._keys.values():
-                    told = told.replace(key.encode(), b"(the key)")
+                # An error may repeat the key that it does not like, however short that is.
+                told = Keyless(self._keys.values(), 1).end(await exchange.wait(_bounded(got)))
                 whole = web.Response(status=got.status, headers=self._returned(got.headers), body=told)
                 await self._give(whole, request, exchange)
                 return whole
+            keyless = Keyless(self._keys.values())
             answer = web.StreamResponse(status=got.status, headers=self._returned(got.headers))
             await answer.prepare(request)
             async for data in got.content.iter_any():
-                await self._write(answer, data, exchange)
+                await self._write(answer, keyless.feed(data), exchange)
+            await self._write(answer, keyless.end(), exchange)
             await answer.write_eof()
             return answer
 
@@ -403,10 +404,11 @@ class Gateway:
         async for message in source:
             if not self._keeper.passes():
                 return
+            keyless = Keyless(self._keys.values())
             if message.type is aiohttp.WSMsgType.TEXT:
-                await target.send_str(message.data)
+                await target.send_str(keyless.end(message.data.encode()).decode())
             elif message.type is aiohttp.WSMsgType.BINARY:
-                await target.send_bytes(message.data)
+                await target.send_bytes(keyless.end(message.data))
 
     async def _exchange(
         self, request: web.BaseRequest, api: Api, path: str, dialect: protocols.Dialect, exchange: Exchange
@@ -474,7 +476,7 @@ class Gateway:
         asked: Asked,
         exchange: Exchange,
     ) -> web.StreamResponse:
-        data = await exchange.wait(_bounded(got))
+        data = Keyless(self._keys.values()).end(await exchange.wait(_bounded(got)))
         try:
             whole = dialect.whole(asked, data, self._rules.fences)
         except Unreadable as error:
@@ -498,14 +500,15 @@ class Gateway:
         asked: Asked,
         exchange: Exchange,
     ) -> web.StreamResponse:
-        reader = dialect.reader(asked, self._rules.fences)
+        reader, keyless = dialect.reader(asked, self._rules.fences), Keyless(self._keys.values())
         answer = web.StreamResponse(
             status=got.status, headers=self._returned(got.headers, "text/event-stream; charset=utf-8")
         )
         await answer.prepare(request)
         try:
             while data := await exchange.wait(got.content.readany()):
-                await self._send(answer, reader, reader.feed(data), exchange)
+                await self._send(answer, reader, reader.feed(keyless.feed(data)), exchange)
+            await self._send(answer, reader, reader.feed(keyless.end()), exchange)
             await self._send(answer, reader, reader.end(), exchange)
         except (Unreadable, aiohttp.ClientError, TimeoutError, Refused) as error:
             self._broken(exchange, error)
