@@ -282,6 +282,8 @@ def test_a_policy_is_tried_on_what_was_recorded(model: str, tmp_path: Path) -> N
         (["--upstream", "openai", "--listen", "8765"], "HOST:PORT"),
         (["--upstream", "openai", "--listen", "192.0.2.1:1"], "listen"),
         (["--upstream", "openai", "--policy", "/nowhere"], "/nowhere"),
+        (["--upstream", "openai", "--listen", "127.0.0.1:0", "--pin", "/nowhere"], "/nowhere"),
+        (["--upstream", "openai", "--listen", "127.0.0.1:0", "--records", "/dev/null/x"], "/dev/null"),
         (["--replay", "/nowhere"], "/nowhere"),
         (["--upstream", "openai", "--upstream", "openai"], "name of its own"),
     ],
@@ -292,3 +294,4 @@ def test_bad_input_is_one_line(arguments: list[str], word: str) -> None:
     assert done.stderr.count("\n") <= 3
     assert word in done.stderr.splitlines()[-1]
     assert "secret" not in done.stderr
+    assert done.stdout == "", "nothing is said to be served that is not"

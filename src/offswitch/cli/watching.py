@@ -96,16 +96,19 @@ def _serve(
         scraped = scraping.begin(stated.metrics, "watch") if stated.metrics or asked.metrics == "" else None
     except (listening.ListenError, MetricsError) as error:
         raise Stop(USAGE, str(error)) from None
-    for api in given:
-        print(f"{api.name}: http://{listening.taken(listener)}/{api.name} leads to {api.url}", flush=True)
-    if scraped is not None:
-        print(f"metrics: http://{scraped.address}{scraping.PATH}", flush=True)
+
+    def begun() -> None:
+        for api in given:
+            print(f"{api.name}: http://{listening.taken(listener)}/{api.name} leads to {api.url}", flush=True)
+        if scraped is not None:
+            print(f"metrics: http://{scraped.address}{scraping.PATH}", flush=True)
+
     settings = alone.Settings(
         listener, given, keys, stated, actions, asked.records and os.path.realpath(asked.records), asked.state,
         scraped,
     )  # fmt: skip
     try:
-        tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line))))
+        tripped = asyncio.run(alone.watch(settings, lambda line: say(safe(line)), begun))
     except Unjudged as error:
         raise Stop(USAGE, f"the judge could not begin: {error}") from None
     except (PinsError, RecordLost, TelemetryError, alone.DoorLost) as error:

@@ -55,12 +55,15 @@ class Settings:
     scraping: Scraping | None = None
 
 
-async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
+async def watch(
+    settings: Settings, tell: Callable[[str], None], begun: Callable[[], None] = lambda: None
+) -> bool:
     """Serve until SIGINT or SIGTERM. What is being done at a trip then has `LEAVES` to be finished.
 
     Args:
         settings: What it is told.
         tell: Says a line to people.
+        begun: Called once it serves: what could keep it from that is behind it.
 
     Returns:
         Whether the latch tripped.
@@ -114,6 +117,7 @@ async def watch(settings: Settings, tell: Callable[[str], None]) -> bool:
             loop.add_signal_handler(number, over.set)
         serving = asyncio.create_task(door.serve())
         scrapes = None if scraping is None else asyncio.create_task(scraping.serve())
+        begun()
         while not over.is_set() and not serving.done():
             watching.tick()
             with suppress(TimeoutError):
