@@ -130,6 +130,94 @@ def test_a_removed_record_stays_lost_and_is_looked_for_now_and_then(
             record.add(asked(), call_id=str(turn), at_ms=NOW, program=None)
 
 
+def _moved(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+
+
+def _replaced(path: Path) -> None:
+    _moved(path)
+    path.touch()
+
+
+def _linked(path: Path) -> None:
+    _moved(path)
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("becomes", "why"),
+    [
+        (Path.unlink, "it was removed"),
+        (_moved, "it was put elsewhere"),
+        (_replaced, "it was put elsewhere"),
+        (_linked, "it was put elsewhere"),
+        (lambda path: os.truncate(path, 1), "it was cut short"),
+    ],
+    ids=["removed", "moved", "replaced", "behind a link", "cut"],
+)
+def test_what_became_of_the_file_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: Any, why: str
+) -> None:
+    monkeypatch.setattr(appending, "LOOKS", 0.0)
+    path = tmp_path / "a"
+    file = Appended(str(path))
+    for _ in range(2):
+        file.add(b"line\n")
+    becomes(path)
+    for _ in range(2):
+        with pytest.raises(OSError, match=why):
+            file.add(b"line\n")
+    file.close()
+
+
+def test_after_a_rotation_the_new_file_is_the_one_that_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appending, "LOOKS", 0.0)
+    record = Traffic(str(tmp_path))
+    record.add(exchange(1), 0.1)
+    monkeypatch.setattr(traffic, "LARGEST", (tmp_path / "traffic.jsonl").stat().st_size + 10)
+    for number in (2, 3):
+        record.add(exchange(number), 0.1)
+    assert numbers(tmp_path / "traffic.1.jsonl") == [2]
+    assert numbers(tmp_path / "traffic.jsonl") == [3]
+    monkeypatch.setattr(traffic, "LARGEST", 1 << 20)
+    record.add(exchange(4), 0.1)
+    (tmp_path / "traffic.jsonl").unlink()
+    with pytest.raises(OSError, match="it was removed"):
+        record.add(exchange(5), 0.1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder"])
+def test_what_is_no_file_is_not_written_to(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/null")
+    elif kind == "link":
+        (tmp_path / "other").touch()
+        path.symlink_to("other")
+    else:
+        path.mkdir()
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match=r"not a file|symbolic links|Is a directory"):
+        Appended(str(path))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
+    file = Appended(str(tmp_path / "a"))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    other = Appended(str(tmp_path / "a"))
+    for one in (file, other, file):
+        one.add(b"line\n")
+    assert (tmp_path / "a").read_bytes() == b"line\n" * 3
+    assert file.size == 10, "of its own lines, and of what was there"
+    file.close()
+    other.close()
+
+
 def test_what_was_let_go_of_is_written_to_no_more(tmp_path: Path) -> None:
     file = Appended(str(tmp_path / "a"))
     file.close()

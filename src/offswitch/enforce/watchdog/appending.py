@@ -2,10 +2,12 @@
 
 import errno
 import os
+import stat
 import time
+from contextlib import suppress
 
 LOOKS = 1.0
-"""Seconds between two looks at whether the file still has a name."""
+"""Seconds between two looks at whether the file is still what its name leads to."""
 
 
 class Appended:
@@ -18,15 +20,20 @@ class Appended:
         size: Its bytes.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is no file.
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
         self._looked = float("-inf")
         try:
-            self.size = os.fstat(self._file).st_size
+            found = os.fstat(self._file)
+            if not stat.S_ISREG(found.st_mode):
+                # A pipe that nobody reads would hold up whoever writes into it.
+                raise OSError(errno.EINVAL, "it is not a file")
+            self.size = found.st_size
             self._torn = self.size > 0 and os.pread(self._file, 1, self.size - 1) != b"\n"
         except OSError:
             self.close()
@@ -39,7 +46,7 @@ class Appended:
             line: It, with its line end.
 
         Raises:
-            OSError: It was not written, or not all of it, or the file was removed.
+            OSError: It was not written, or not all of it, or the file was removed, put elsewhere or cut short.
         """
         self._look()
         # What a full disk or a kill left of the line before is a line of its own, which readers skip.
@@ -54,6 +61,15 @@ class Appended:
         if self._torn:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def rename(self, path: str) -> None:
+        """Give the file another name, in the place of what has it.
+
+        Raises:
+            OSError: It has its old one.
+        """
+        os.replace(self._path, path)
+        self._path = path
+
     def close(self) -> None:
         """Let go of the file; nothing can be added any more."""
         # Never used again as a number: it may be somebody else's by then.
@@ -62,10 +78,16 @@ class Appended:
             os.close(file)
 
     def _look(self) -> None:
-        """See now and then whether the file has a name: what is written into one that was removed, nobody reads."""
+        """See now and then what became of the file: what is written into one that is gone, nobody reads."""
         now = time.monotonic()
         if now - self._looked < LOOKS:
             return
-        if os.fstat(self._file).st_nlink == 0:
-            raise OSError(errno.ENOENT, "it was removed")
+        held = os.fstat(self._file)
+        named: os.stat_result | None = None
+        with suppress(FileNotFoundError):
+            named = os.stat(self._path, follow_symlinks=False)
+        if named is None or not os.path.samestat(held, named):
+            raise OSError(errno.ENOENT, "it was removed" if held.st_nlink == 0 else "it was put elsewhere")
+        if held.st_size < self.size:
+            raise OSError(errno.EIO, "it was cut short")
         self._looked = now

@@ -47,7 +47,7 @@ class Traffic:
             # It has no name where the last try came only so far.
             with suppress(FileNotFoundError):
                 os.replace(self._path, self._path.replace(".jsonl", ".1.jsonl"))
-            os.replace(new, self._path)
+            file.rename(self._path)
         except OSError:
             file.close()
             raise
