@@ -71,6 +71,28 @@ def test_a_sentence_is_found_where_it_stands() -> None:
     assert len({mark.line for mark in found}) == 3
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "x", "description": AGAINST, "custom": {}},
+        {"name": "x", "description": AGAINST, "function": {"name": "y", "description": "Does."}},
+        {"name": "x", "description": [{"type": "text", "text": AGAINST}]},
+        {"name": {"is": AGAINST}, "description": "Does."},
+    ],
+    ids=["beside an inner one", "beside an inner text", "in parts", "as a name"],
+)
+def test_no_text_of_a_tool_is_left_out(tool: object) -> None:
+    [mark] = find([tool])
+    assert AGAINST in text([tool]).split("\n")[mark.line - 1]
+
+
+def test_of_tools_that_are_called_the_same_each_counts() -> None:
+    one, other, third = ({"name": "a", "description": about} for about in ("One.", "Other.", "Third."))
+    assert differ([one, third], [other, third]) == ["~a"]
+    assert differ([one, other], [other, one]) == []
+    assert differ([one], [one, one]) == ["~a"]
+
+
 def test_two_strings_are_no_sentence() -> None:
     # Names and texts beside each other in JSON read as one sentence that bears on stopping.
     apart: list[object] = [

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -37,12 +38,20 @@ def outline(tools: list[object]) -> list[Offered]:
 
 def differ(before: list[object], now: list[object]) -> list[str]:
     """The names of the tools that came, with ``+``, that went, with ``-``, and that are another, with ``~``."""
-    was, became = ({one.name: one.digest for one in outline(tools)} for tools in (before, now))
+    was, became = (_by_name(tools) for tools in (before, now))
     return [
         *(f"+{name}" for name in became if name not in was),
         *(f"-{name}" for name in was if name not in became),
         *(f"~{name}" for name in became if was.get(name, became[name]) != became[name]),
     ]
+
+
+def _by_name(tools: list[object]) -> dict[str, Counter[str]]:
+    """The digests of some tools by their names: several may be called the same."""
+    found: dict[str, Counter[str]] = {}
+    for one in outline(tools):
+        found.setdefault(one.name, Counter())[one.digest] += 1
+    return found
 
 
 def described(tool: object) -> str:
@@ -106,8 +115,10 @@ def _parameters(tool: object) -> tuple[str, ...]:
 
 
 def _rest(tool: object) -> str:
+    # Only what is shown above it is left out: a description beside an inner one, or one that is no text, stands here.
+    above = {"name": tool_name(tool), "description": described(tool)}
     rest = (
-        {key: one for key, one in tool.items() if key not in ("name", "description")}
+        {key: one for key, one in tool.items() if key not in above or one != above[key]}
         if isinstance(tool, dict)
         else tool
     )
