@@ -427,7 +427,8 @@ def test_an_address(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "9464", ":9464", "host:", "host:-1", "host:65536", "host:9464x", "host:９", "::1:80", "http://host:80",
-     "[]:80", "a b:80", "a\nb:80", "u@host:80", "host:" + "1" * 5000],
+     "[]:80", "a b:80", "a\nb:80", "u@host:80", "host:" + "1" * 5000, "127.0.0.1:" + "0" * 5000,
+     "127.0.0.1:00000070000", "host:+80", "host: 80", "a\0b:80", "[::1:80", "::1]:80"],
 )  # fmt: skip
 def test_what_is_no_address_is_one_line(text: str) -> None:
     with pytest.raises(listening.ListenError) as refused:

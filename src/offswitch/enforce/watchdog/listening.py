@@ -17,7 +17,7 @@ def parse(text: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     # Without brackets nobody knows where an address of colons ends.
     good = bare and bare.isprintable() and not set(bare) & set(" /@[]") and (bare != host or ":" not in host)
-    if not good or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+    if not good or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ListenError(f"{text[:80]!r} is not HOST:PORT, such as 127.0.0.1:9464 or [::1]:9464")
     return bare, int(port)
 
