@@ -145,6 +145,7 @@ BOMBS = {
     "python shift": "python3 -c 'x=1<<(1<<60)'",
     "python loop": "python3 -c 'x=[1]\nwhile True:\n    x+=x'",
     "python recursion": "python3 -c 'def f(): f(); f()\nf()'",
+    "python waits": f"python3 -c 'import threading, time; time.sleep(1{'0' * 400}); x.wait(1{'0' * 400})'",
     "python zip bomb": "python3 -c 'import zlib,base64;exec(zlib.decompress(base64.b64decode(\"eJw=\")*99))'",
     "python exec chain": "python3 -c 's=\"exec(s);exec(s)\";exec(s)'",
     "python replace": 'python3 -c \'s="a"*1000000;s=s.replace("a",s)\'',

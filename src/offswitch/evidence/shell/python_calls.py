@@ -28,6 +28,7 @@ from offswitch.evidence.shell.python_values import (
     Ref,
     Remote,
     is_known,
+    seconds_of,
     text_of,
 )
 from offswitch.evidence.shell.unknown import ANY, known, literal, process_pattern
@@ -263,8 +264,7 @@ def call(program: "Program", name: str, arguments: list[Any], named: dict[str, A
         shell.emit("detach", "", content=name)
         return None
     if name in ("time.sleep", "asyncio.sleep"):
-        seconds = argument(0)
-        shell.emit("sleep", "", content=f"{seconds:.12g}" if isinstance(seconds, int | float) else None)
+        shell.emit("sleep", "", content=seconds_of(argument(0)))
         shell.slow()
         return None
     if name in ("sys.exit", "exit", "quit", "os._exit", "SystemExit"):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from offswitch.evidence.shell.python_values import UNKNOWN, PathValue, Ref, text_of
+from offswitch.evidence.shell.python_values import UNKNOWN, PathValue, Ref, seconds_of, text_of
 from offswitch.evidence.shell.unknown import ANY, known
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def method_call(program: "Program", name: str, arguments: list[Any], named: dict
         and arguments
         and isinstance(arguments[0], int | float)
     ):
-        shell.emit("sleep", "", content=f"{arguments[0]:.12g}")
+        shell.emit("sleep", "", content=seconds_of(arguments[0]))
     elif name in ("post", "put", "patch", "request", "urlopen"):
         place = 1 if name == "request" else 0
         url = text_of(arguments[place]) if place < len(arguments) else text_of(named.get("url", ANY))

@@ -133,6 +133,16 @@ def text_of(value: Any) -> str:
     return ANY
 
 
+def seconds_of(value: Any) -> str | None:
+    """How long a wait is, as its effect says it; None where that is not known."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return f"{value:.12g}"
+    except OverflowError:  # a whole number that is too large for any clock
+        return "inf"
+
+
 def format_value(value: Any, specification: str, conversion: int = -1) -> str:
     """``f"{value:specification}"``."""
     text = text_of(value)
