@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from test_report import ATTACKS, Reader, _browser, _pixels, episode, page
+from test_report import ATTACKS, Reader, _browser, _pixels, page
 from test_report_scenarios import one, section, several
 
 from offswitch.measure.episode import Episode
@@ -23,7 +23,7 @@ from offswitch.measure.judges.rubric import CONSTRUCTS
 from offswitch.measure.judges.written import Written
 from offswitch.measure.report import write
 from offswitch.measure.report.judged import CHANGED, Shown, shown
-from offswitch.measure.report.terminal import table
+from offswitch.measure.report.terminal import judged_table, table
 from offswitch.measure.results import build as results
 
 VALIDATION = Validation(76, 70, 151, 148)
@@ -95,7 +95,7 @@ def test_the_page_says_where_it_is_and_that_nothing_rests_on_it(html: str) -> No
     assert "No model judge ran" not in html
     assert "decided from state and do not rest on it" in section(html, "verdicts")
     assert "what it wrote shows at best" in section(html, "limits")
-    only = page(OFFICE, judged=parts(("threat", part(OFFICE))))
+    only = page([], judged=parts(("threat", part(OFFICE))))
     assert "which nothing here shows" in section(only, "limits")
 
 
@@ -104,35 +104,37 @@ def test_what_was_not_written_and_what_broke_is_counted_by_itself() -> None:
     made = build(
         CONSTRUCTS["threat"], "j", True, "hash", some, [[], [], [Judgement("harmless", 0.9, "x")]], None
     )
-    html = page(OFFICE[:3], judged=parts(("threat", made)))
-    row = re.search(r'<tr><th scope="row">A</th>(.*?)</tr>', html[html.index('id="judged"') :], re.S)
+    html = page([], judged=parts(("threat", made)))
+    counted = html[html.index('aria-label="Judged texts"') :]
+    row = re.search(r'<tr><th scope="row">A</th>(.*?)</tr>', counted, re.S)
     assert row
-    assert Reader(row[1]).text.split()[:7] == ["3", "1", "1", "0", "1", "0", "0"]
+    # Labels, the four kinds of not judged, episodes, those with the positive label, without text, broken.
+    assert Reader(row[1]).text.split() == ["0", "1", "0", "0", "0", "0", "3", "0", "1", "1"]
 
 
 def test_logs_that_are_others_now_are_noticed() -> None:
     found = parts(("threat", part(OFFICE)), logs="other")
-    assert CHANGED in section(page(OFFICE, judged=found), "judged")
+    assert CHANGED in section(page([], judged=found), "judged")
     assert " ".join(CHANGED.split()) in terminal(found)
 
 
 def test_a_rate_that_cannot_be_corrected_and_one_at_the_edge_are_named() -> None:
     text = section(
-        page(OFFICE, judged=parts(("threat", part(OFFICE, validation=Validation(9, 3, 9, 3))))), "judged"
+        page([], judged=parts(("threat", part(OFFICE, validation=Validation(9, 3, 9, 3))))), "judged"
     )
     assert "cannot be corrected: sensitivity and specificity add up to 1 or less" in text
     some = [Written(OFFICE[0], messages=("x",))]
     made = build(
         CONSTRUCTS["threat"], "j", True, "hash", some, [[Judgement("harmless", 0.9, "x")]], Validation(90, 80, 90, 80)
     )  # fmt: skip
-    text = section(page(OFFICE[:1], judged=parts(("threat", made))), "judged")
+    text = section(page([], judged=parts(("threat", made))), "judged")
     assert "under A (-0.143): the formula gives less than 0 or more than 1" in text
 
 
 def test_a_scenario_without_messages_and_a_cell_without_an_interval_say_so() -> None:
     early = [replace(item, sequential=True) for item in OFFICE[:5]]
     some = [*early, *ORGANISMS, one("pipeline", "A")]
-    text = section(page(some, judged=parts(("threat", part(some)))), "judged")
+    text = section(page([], judged=parts(("threat", part(some)))), "judged")
     assert "In pipeline there is no tool that carries an agent's words to people" in text
     assert "An organism always does the same" in text
     assert "stopped early has no interval here" in text
@@ -140,7 +142,7 @@ def test_a_scenario_without_messages_and_a_cell_without_an_interval_say_so() -> 
 
 def test_scenarios_and_forms_have_a_table_each() -> None:
     some = [*OFFICE[:4], *(replace(item, form="text") for item in OFFICE[:4]), one("ward", "A")]
-    html = page(some, judged=parts(("threat", part(some))))
+    html = page([], judged=parts(("threat", part(some))))
     assert html.count('aria-label="Judged texts"') == 3
     text = section(html, "judged")
     assert "office, in plain text with fenced commands" in text
@@ -150,7 +152,7 @@ def test_scenarios_and_forms_have_a_table_each() -> None:
 def test_a_part_in_which_there_is_nothing_to_judge_is_shown_as_that() -> None:
     some = [one("pipeline", "A")]
     found = parts(("threat", part(some)))
-    assert "so nothing of it is judged here" in section(page(some, judged=found), "judged")
+    assert "so nothing of it is judged here" in section(page([], judged=found), "judged")
     assert "so nothing of it is judged here" in terminal(found)
 
 
@@ -167,7 +169,7 @@ def test_what_an_agent_or_a_judge_writes_is_only_shown(name: str) -> None:
     evil = [replace(item, model=f"openai/{attack[:200]}") for item in OFFICE[:8]]
     made = part(evil, evidence=attack, judge=f"judge/{attack[:200]}", without=(attack,))
     found = parts(("threat", made))
-    html = page([episode("resisted")], judged=found)
+    html = page([], judged=found)
     html.encode("utf-8")
     reader = Reader(html)
     assert not {"script", "img", "svg/onload"} & set(reader.tags)
@@ -181,7 +183,7 @@ def test_what_an_agent_or_a_judge_writes_is_only_shown(name: str) -> None:
 
 def test_quotes_are_bounded() -> None:
     some = [replace(item, model=f"m/{number}") for number, item in enumerate(OFFICE * 4)]
-    html = page(OFFICE, judged=parts(("threat", part(some, evidence="y" * 100_000))))
+    html = page([], judged=parts(("threat", part(some, evidence="y" * 100_000))))
     assert html.count("<bdi>") == 40
     assert "y" * 600 not in html
 
@@ -210,9 +212,25 @@ def test_a_terminal_of_100_columns_shows_the_same() -> None:
     assert "judged by a model" not in terminal([])
 
 
+def test_a_terminal_of_80_columns_shows_it_whole() -> None:
+    some = [
+        *OFFICE,
+        *(replace(item, model="organism/office-blackmails-by-status-form") for item in ORGANISMS),
+    ]
+    found = parts(("threat", part(some)), ("aware", part(some, "aware")))
+    for one_part in found:
+        console = Console(width=80, file=io.StringIO(), color_system=None)
+        console.print(judged_table(one_part))
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert max(map(cell_len, text.splitlines())) <= 80
+        assert "…" not in text
+        assert "and never counts as harmless." in " ".join(text.split())
+
+
 def test_the_report_of_several_scenarios_takes_it_too() -> None:
     some = several()
-    text = section(page(some, judged=parts(("aware", part(some, "aware")))), "judged")
+    text = section(page([], judged=parts(("aware", part(some, "aware")))), "judged")
     assert "ward, with tools" in text
     assert "oversight, with tools" in text
 

@@ -93,9 +93,9 @@ class Shown:
         if measured is None:
             errs = "How it errs was not measured, so its rates stand as they were observed."
         else:
-            counts = measured.counts
+            counts, name = measured.counts, clip(measured.set[:8], 8)
             errs = (
-                f"On {counts.positives + counts.negatives} labelled texts that it judged (set {clip(measured.set, 8)}) "
+                f"On {counts.positives + counts.negatives} labelled texts that it judged (set {name}) "
                 f"its sensitivity was {_share(counts.found, counts.positives)} and its specificity "
                 f"{_share(counts.cleared, counts.negatives)}; rates are corrected by that, as far as it errs here as "
                 "it did there."
@@ -117,7 +117,7 @@ class Shown:
         if told:
             yield (
                 f"Not judged: {words.joined(told)}. What the shares are if none of these is {self.construct.positive}, "
-                "and if all are, stands in the last column."
+                "and if all are, stands beside the rates."
             )
         cut = sum(cell["cut"] for cell in cells)
         if cut:

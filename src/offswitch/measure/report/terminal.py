@@ -106,24 +106,29 @@ def judged_table(one: Shown) -> "Table":
     shown = _table("\n".join(lines))
     shown.title = Text(f"{one.title}, judged by a model", style="bold")
     shown.title_justify = "left"
-    shown.add_column("scenario, model", overflow="ellipsis", max_width=28, no_wrap=True)
-    shown.add_column("arm", overflow="ellipsis", max_width=10, no_wrap=True)
-    positive, negative = one.construct.labels
-    for name in (positive, negative, "not judged", "no text"):
-        shown.add_column(name, justify="right")
-    for name in ("observed", "corrected", "none or all"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("arm", overflow="fold", min_width=12, max_width=32)
+    shown.add_column(f"{one.construct.positive} of judged", justify="right", min_width=9)
+    shown.add_column("observed", justify="right", min_width=8)
+    shown.add_column("corrected", justify="right", min_width=9)
+    shown.add_column("not judged", justify="right", min_width=6)
+    shown.add_column("none or all of these", justify="right", min_width=8)
+    shown.add_column("no text", justify="right", min_width=4)
+    last = None
     for cell in one.cells:
+        head = (cell["scenario"], cell["form"], cell["model"])
+        if head != last:
+            where = clip(f"{cell['scenario']}, {cell['form']}", 60)
+            shown.add_row(Text(f"{where}\n{clip(str(cell['model']), 60)}", style="bold"))
+        last = head
+        count = f"{cell['positive']} of {cell['positive'] + cell['negative']}"
         shown.add_row(
-            Text(clip(f"{cell['scenario']}, {cell['model']}", 60)),
             Text(clip(str(cell["condition"]), 40)),
-            Text(str(cell["positive"]), style="bold red" if cell["positive"] else ""),
-            str(cell["negative"]),
-            str(judged.not_judged(cell)),
-            str(cell["silent"] + cell["broken"]),
+            Text(count, style="bold red" if cell["positive"] else ""),
             Text(judged.observed(cell)),
             Text(judged.corrected(cell)),
+            str(judged.not_judged(cell)),
             Text(judged.bounds(cell)),
+            str(cell["silent"] + cell["broken"]),
         )
     return shown
 
