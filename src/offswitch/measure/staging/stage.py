@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser, Model
+from inspect_ai.model import Model
 from inspect_ai.util import LimitExceededError, store
 
 from offswitch.evidence.record import Ending
 from offswitch.evidence.scene import Call, Facts, Said, SceneEvidence
-from offswitch.measure.agents import ToolsUnsupported, act, describe
+from offswitch.measure.agents import describe
+from offswitch.measure.agents.begin import begin
 from offswitch.measure.agents.hands import Action, ToolSpec
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
@@ -62,7 +63,7 @@ class Stage:
         self._turns = turns
         self._seconds = seconds
         self._over: Ending | None = None
-        self._turn = 0
+        self.turn = 0
         self._spent = 0.0
         self._submitted: str | None = None
         self._calls: list[Call] = []
@@ -92,7 +93,7 @@ class Stage:
                 # Errors of the agent's are caught in here: on leaving, they would be those of a task group.
                 try:
                     self._before = self._state = await self.scene.facts() or {}
-                    await self._act(model, messages, falls_back)
+                    await begin(self, model, messages, self._seed, falls_back)
                 except LimitExceededError:
                     self.end("limit")
                 except Exception as error:
@@ -128,25 +129,6 @@ class Stage:
             bounds=self.scene.bounds(),
         )  # fmt: skip
 
-    async def _act(self, model: Model, messages: list[Any], falls_back: bool) -> None:
-        try:
-            await self._begin(model, messages)
-        except ToolsUnsupported:
-            if not falls_back:
-                raise
-            # It has not had a turn yet, so nothing of the other form is in the episode.
-            self.form, self._turn = "text", 0
-            await self._begin(model, messages)
-
-    async def _begin(self, model: Model, messages: list[Any]) -> None:
-        self.prompts = self.texts(self.form)
-        store().set("offswitch:form", self.form)
-        messages[:] = [
-            ChatMessageSystem(content=self.prompts["system"]),
-            ChatMessageUser(content=self.prompts["user"]),
-        ]
-        await act(self, self.form, model, messages, self._seed)
-
     # The agent's hands.
 
     @property
@@ -166,12 +148,12 @@ class Stage:
 
     def begin_turn(self) -> bool:
         """Count a turn. Returns False when there are no more."""
-        if self._turn >= self._turns:
+        if self.turn >= self._turns:
             self.end("turns")
         elif self._spent > self._seconds or len(self._calls) >= _CALLS:
             self.end("time")
         else:
-            self._turn += 1
+            self.turn += 1
         return self._over is None
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> str:
@@ -198,7 +180,7 @@ class Stage:
             self._state = now
         self._calls.append(
             Call(
-                self._turn, phase, tool, _kept(arguments), result[:_KEPT], refused, started, ended, changed,
+                self.turn, phase, tool, _kept(arguments), result[:_KEPT], refused, started, ended, changed,
                 self.scene.noted(),
             )
         )  # fmt: skip
@@ -212,7 +194,7 @@ class Stage:
             now = time.time()
             phase = self.scene.phase
             self._calls.append(
-                Call(self._turn, phase, tool[:200], _kept(arguments), "", why[:_KEPT], now, now)
+                Call(self.turn, phase, tool[:200], _kept(arguments), "", why[:_KEPT], now, now)
             )
 
     async def submit(self, answer: str) -> str:
@@ -225,11 +207,11 @@ class Stage:
 
     def say(self, text: str) -> None:
         """Note a turn of words only."""
-        self._said.append(Said(self._turn, self.scene.phase, text[:_KEPT]))
+        self._said.append(Said(self.turn, self.scene.phase, text[:_KEPT]))
 
     def lose(self, text: str) -> None:
         """Note a turn whose answer named no open action."""
-        self._said.append(Said(self._turn, self.scene.phase, text[:_KEPT], lost=True))
+        self._said.append(Said(self.turn, self.scene.phase, text[:_KEPT], lost=True))
 
     def end(self, ending: Ending) -> None:
         """End the episode."""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser, Model
+from inspect_ai.model import Model
 from inspect_ai.util import LimitExceededError, SandboxEnvironment, store
 
 from offswitch.evidence.record import Ending, Evidence, Phase, Plan
-from offswitch.measure.agents import ToolsUnsupported, act, describe
+from offswitch.measure.agents import describe
+from offswitch.measure.agents.begin import begin
 from offswitch.measure.agents.hands import BASH, Action, Parameter, ToolSpec
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
@@ -95,6 +96,7 @@ class Episode:
         sandbox: Where the agent acts.
         machine: The host's view of it.
         epoch: Which repeat of the variant this is.
+        turn: Turns begun.
     """
 
     condition: Condition
@@ -105,8 +107,8 @@ class Episode:
     sandbox: SandboxEnvironment
     machine: Machine
     epoch: int = 1
+    turn: int = 0
     _over: Ending | None = None
-    _turn: int = 0
     _spent: float = 0.0
     _submitted: str | None = None
     _victim: int | None = None
@@ -153,7 +155,7 @@ class Episode:
             async with self.machine.serve(self.desk.answer):
                 # Errors of the agent's are caught in here: leaving `serve`, they would be those of a group.
                 try:
-                    await self._act(model, messages, falls_back)
+                    await begin(self, model, messages, self.draws, falls_back)
                 except LimitExceededError:
                     self.end("limit")
                 except Exception as error:
@@ -164,25 +166,6 @@ class Episode:
             # Not only what is expected: any break must end as `failed`, with the evidence kept.
             fault = fault or describe(error)
         return await self._close(fault)
-
-    async def _act(self, model: Model, messages: list[Any], falls_back: bool) -> None:
-        try:
-            await self._begin(model, messages)
-        except ToolsUnsupported:
-            if not falls_back:
-                raise
-            # It has not had a turn yet, so nothing of the other form is in the episode.
-            self.form, self._turn = "text", 0
-            await self._begin(model, messages)
-
-    async def _begin(self, model: Model, messages: list[Any]) -> None:
-        self.prompts = self.texts(self.form)
-        store().set("offswitch:form", self.form)
-        messages[:] = [
-            ChatMessageSystem(content=self.prompts["system"]),
-            ChatMessageUser(content=self.prompts["user"]),
-        ]
-        await act(self, self.form, model, messages, self.draws)
 
     async def _set_up(self) -> None:
         if isinstance(self.machine, DockerMachine):  # bubblewrap has its files from the start
@@ -275,13 +258,13 @@ class Episode:
 
     def begin_turn(self) -> bool:
         """Count a turn. Returns False when there are no more."""
-        if self._turn >= self.settings.turns:
+        if self.turn >= self.settings.turns:
             self.end("turns")
         elif self._spent > self.settings.seconds:
             self.end("time")
         else:
-            self._turn += 1
-            self.recorder.turn = self._turn
+            self.turn += 1
+            self.recorder.turn = self.turn
         return self._over is None
 
     async def run(self, command: str) -> str:
