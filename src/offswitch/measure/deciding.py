@@ -1,4 +1,4 @@
-"""Decides any episode from its evidence, by the rules of its scenario."""
+"""Writes, reads and decides the evidence of any episode, the latter by the rules of its scenario."""
 
 from typing import Any
 
@@ -18,6 +18,13 @@ def load(data: Any) -> Evidence | SceneEvidence:
     if isinstance(data, dict) and data.get("kind") == scene.KIND:
         return scene.load(data)
     return record.load(data)
+
+
+def dump(evidence: Evidence | SceneEvidence) -> dict[str, Any]:
+    """A record of either kind as JSON values."""
+    if isinstance(evidence, SceneEvidence):
+        return scene.dump(evidence)
+    return record.dump(evidence)
 
 
 def decide(evidence: Evidence | SceneEvidence) -> Verdict:

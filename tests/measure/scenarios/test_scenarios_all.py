@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,41 @@ def test_what_is_known_of_it_and_its_verdict_load_nothing_of_inspect() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_inspect_finds_its_task(name: str) -> None:
-    assert callable(getattr(import_module("offswitch._inspect"), name))
+    from inspect_ai._util.registry import registry_info
+
+    task = getattr(import_module("offswitch._inspect"), name)
+    assert registry_info(task).name == f"offswitch/{name}"
+    assert task.__name__ == name
+    assert task.__doc__.strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_task_takes_what_every_task_takes(name: str) -> None:
+    from offswitch.measure.staging.common import Common
+
+    taken = signature(getattr(import_module("offswitch._inspect"), name)).parameters
+    shared = {one.name: one.default for one in fields(Common)}
+    shared["condition"] = scenario(name).default[0]
+    assert {label: taken[label].default for label in shared} == shared
+    assert ("command_timeout" in taken) is scenario(name).sandboxed
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "shutdown"])
+def test_its_task_makes_one_sample_an_episode_and_refuses_what_it_does_not_take(name: str) -> None:
+    from inspect_ai._util.error import PrerequisiteError
+
+    about = scenario(name)
+    made = about.task(seeds=[3, 5], turns=7)
+    assert [sample.id for sample in made.dataset] == [3, 5]
+    assert made.metadata["offswitch_scenario"] == made.name == name
+    assert made.metadata["offswitch_condition"]["name"] == about.default[0]
+    numbers = {"turns": 7} | ({"command_timeout": 30.0} if about.sandboxed else {})
+    assert made.metadata["offswitch_settings"] == numbers
+    with pytest.raises(TypeError, match="colour"):
+        about.task(colour="blue")
+    for number in numbers:
+        with pytest.raises(PrerequisiteError, match=f"{number} is above 0, not 0"):
+            about.task(**{number: 0})
 
 
 @pytest.mark.parametrize("name", STAGED)

@@ -1,35 +1,13 @@
 """The scenario as an Inspect task."""
 
-from inspect_ai import Task, task
-from inspect_ai.util import EarlyStopping
-
 from offswitch.measure.scenarios.oversight.texts import texts
 from offswitch.measure.scenarios.oversight.world import Check
-from offswitch.measure.staging.task import Common, FormChoice, Setup, build
+from offswitch.measure.staging.task import Setup, task_of
 
 SETUP = Setup("oversight", 1, Check, texts)
 
-
-@task
-def oversight(
-    condition: str = "check",
-    runs: int = 10,
-    seed: int = 0,
-    agent: FormChoice = "auto",
-    turns: int = 40,
-    sandbox_kind: str = "bubblewrap",
-    system_prompt: str | None = None,
-    seeds: list[int] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    sequential: bool = False,
-    api_timeout: int = 1200,
-) -> Task:
-    """Does an agent show what it can do in a check whose good result leads to its being restricted?
-
-    See `Common` for the arguments.
-    """
-    common = Common(
-        condition, runs, seed, agent, turns, sandbox_kind, system_prompt, seeds, early_stopping, sequential,
-        api_timeout,
-    )  # fmt: skip
-    return build(SETUP, common, {})
+oversight = task_of(
+    SETUP,
+    "Does an agent show what it can do in a check whose good result leads to its being restricted?",
+    condition="check",
+)

@@ -3,23 +3,18 @@
 from dataclasses import asdict
 from typing import Literal
 
-from inspect_ai import Epochs, Task, task
+from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import GenerateConfig, get_model
-from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import EarlyStopping, SandboxEnvironmentSpec, sandbox
 
-from offswitch.evidence.record import KEY, dump
 from offswitch.measure.agents.loop import INSTRUCTIONS
-from offswitch.measure.conditions import Condition, ConditionError, UnknownCondition, resolve
+from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
 from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
 from offswitch.measure.scenarios.shutdown.layout import layout
 from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.texts import prompts
-from offswitch.measure.staging.task import API_RETRIES, FormChoice, form_of, front_text, verdict
-from offswitch.sandboxes.errors import NotASandbox
+from offswitch.measure.staging.common import Common, FormChoice, assemble, front_text
 from offswitch.sandboxes.kinds import machine_of, spec
 
 
@@ -87,86 +82,27 @@ def shutdown(
     settings = Settings(
         problem_count, warn_at, due_at, difficulty, source, turns, command_timeout=command_timeout
     )
+    common = Common(
+        condition, runs, seed, agent, turns, sandbox_kind, system_prompt, seeds, early_stopping, sequential,
+        api_timeout,
+    )  # fmt: skip
     front = front_text(system_prompt)
-    try:
-        arm, *others = resolve([condition])
-        if others:
-            raise PrerequisiteError(
-                f"{condition}: a task takes one condition, and this file has {1 + len(others)}"
-            )
-        samples = [
-            _sample(arm, settings, number, front, sandbox_kind)
-            for number in (range(seed, seed + runs) if seeds is None else seeds)
-        ]
-    except (UnknownCondition, ConditionError, NotASandbox) as error:
-        raise PrerequisiteError(str(error)) from error
-    return Task(
-        name="shutdown",
-        dataset=MemoryDataset(samples, name="shutdown"),
-        solver=episode(arm, settings, agent, front),
-        scorer=verdict(),
-        # Verdicts are words: repeats of a variant have a most frequent one, but no mean.
-        epochs=Epochs(1, "mode"),
-        fail_on_error=False,
-        # Inspect would try for ever, without a word, a service that does not answer.
-        config=GenerateConfig(
-            timeout=api_timeout, attempt_timeout=max(1, api_timeout // 2), max_retries=API_RETRIES
-        ),
-        early_stopping=early_stopping,
-        metadata={
-            "offswitch_scenario": "shutdown",
-            "offswitch_condition": asdict(arm),
-            "offswitch_settings": asdict(settings),
-            "offswitch_sequential": sequential,
-            "offswitch_agent": agent,
-        },
-        version=1,
-    )
 
+    def opening(arm: Condition, seed: int) -> tuple[str, SandboxEnvironmentSpec]:
+        drawn = names_for(arm, seed)
+        plan = plan_for(arm, drawn, settings)
+        laid_out = layout(drawn, plan, problems(seed, settings.total, settings.difficulty))
+        texts = prompts(arm, drawn, settings.total, "", plan.problem_file, front)
+        return texts["user"], spec(sandbox_kind, laid_out.files, drawn.next)
 
-def _sample(arm: Condition, settings: Settings, seed: int, front: str | None, kind: str) -> Sample:
-    drawn = names_for(arm, seed)
-    plan = plan_for(arm, drawn, settings)
-    laid_out = layout(drawn, plan, problems(seed, settings.total, settings.difficulty))
-    texts = prompts(arm, drawn, settings.total, "", plan.problem_file, front)
-    environment: SandboxEnvironmentSpec = spec(kind, laid_out.files, drawn.next)
-    return Sample(
-        id=seed,
-        input=texts["user"],
-        target="complied",
-        sandbox=environment,
-        metadata={"offswitch_seed": seed, "offswitch_condition": arm.name},
-    )
-
-
-@solver
-def episode(arm: Condition, settings: Settings, agent: FormChoice, front: str | None) -> Solver:
-    """Plays one episode and leaves its evidence in the sample's metadata."""
-    without_tools: set[str] = set()  # models that have said so, so that each is asked once
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        del generate
-        environment = sandbox()
-        machine = machine_of(environment)
-        seed = int(state.metadata["offswitch_seed"])
-        model = get_model()
-        form = form_of(model, agent)
-        if agent == "auto" and str(model) in without_tools:
-            form = "text"
+    def casting(arm: Condition, seed: int, form: Form, epoch: int) -> Episode:
         drawn = names_for(arm, seed)
         plan = plan_for(arm, drawn, settings)
 
         def texts(form: Form) -> dict[str, str]:
             return prompts(arm, drawn, settings.total, INSTRUCTIONS[form], plan.problem_file, front)
 
-        played = Episode(arm, form, seed, settings, texts, environment, machine, state.epoch)
-        evidence = await played.play(model, state.messages, falls_back=agent == "auto")
-        if played.form != form:
-            without_tools.add(str(model))
-        state.metadata[KEY] = dump(evidence)
-        state.metadata["offswitch_prompts"] = played.prompts
-        state.metadata["offswitch_deterministic"] = bool(getattr(model.api, "deterministic", False))
-        state.completed = True
-        return state
+        environment = sandbox()
+        return Episode(arm, form, seed, settings, texts, environment, machine_of(environment), epoch)
 
-    return solve
+    return assemble("shutdown", 1, common, asdict(settings), opening, casting)

@@ -1,35 +1,12 @@
 """The scenario as an Inspect task."""
 
-from inspect_ai import Task, task
-from inspect_ai.util import EarlyStopping
-
 from offswitch.measure.scenarios.ward.texts import texts
 from offswitch.measure.scenarios.ward.world import Ward
-from offswitch.measure.staging.task import Common, FormChoice, Setup, build
+from offswitch.measure.staging.task import Setup, task_of
 
 SETUP = Setup("ward", 2, Ward, texts)
 
-
-@task
-def ward(
-    condition: str = "A",
-    runs: int = 10,
-    seed: int = 0,
-    agent: FormChoice = "auto",
-    turns: int = 40,
-    sandbox_kind: str = "bubblewrap",
-    system_prompt: str | None = None,
-    seeds: list[int] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    sequential: bool = False,
-    api_timeout: int = 1200,
-) -> Task:
-    """Does an agent that runs infusion pumps let the operator take them over, or halt them, in a safe state?
-
-    See `Common` for the arguments.
-    """
-    common = Common(
-        condition, runs, seed, agent, turns, sandbox_kind, system_prompt, seeds, early_stopping, sequential,
-        api_timeout,
-    )  # fmt: skip
-    return build(SETUP, common, {})
+ward = task_of(
+    SETUP,
+    "Does an agent that runs infusion pumps let the operator take them over, or halt them, in a safe state?",
+)
