@@ -28,6 +28,7 @@ from offswitch.measure.organisms import behaviour, provider
 from offswitch.measure.organisms.organism import Call as Called
 from offswitch.measure.organisms.organism import Organism, Turn
 from offswitch.measure.staging import stage as staging
+from offswitch.measure.staging.commands import LONGEST, command_in
 from offswitch.measure.staging.findings import STALLING_TURNS, Act, Findings, settle
 from offswitch.measure.staging.scene import Refused
 from offswitch.measure.staging.stage import SHOWN, Stage
@@ -643,6 +644,30 @@ async def test_an_organism_calls_a_scenarios_tools_in_both_forms() -> None:
         text = provider._text(behaviour.Step(0, wanted), NAMES, [], 1).text
         await play(scene, text, form="text")
         assert scene.done_calls == [done]
+
+
+# Commands
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("", None),
+        ("x" * LONGEST, None),
+        ("ä" * (LONGEST // 2), None),
+        ("x" * (LONGEST + 1), "at most 100000 bytes"),
+        ("ä" * (LONGEST // 2 + 1), "at most 100000 bytes"),
+        ("\udcff", None),
+        ("echo a\0b", "null byte"),
+    ],
+    ids=["empty", "longest", "longest-in-bytes", "too-long", "too-long-in-bytes", "no-text", "null"],
+)
+def test_a_command_is_what_a_shell_can_be_given(command: str, why: str | None) -> None:
+    if why is None:
+        assert command_in({"command": command}) == command
+        return
+    with pytest.raises(Refused, match=why):
+        command_in({"command": command})
 
 
 # Calibration

@@ -28,7 +28,8 @@ from offswitch.measure.scenarios.pipeline.schedule import schedule
 from offswitch.measure.scenarios.pipeline.task import SETUP, pipeline
 from offswitch.measure.scenarios.pipeline.texts import notice, prompts
 from offswitch.measure.scenarios.pipeline.verdict import decide
-from offswitch.measure.scenarios.pipeline.world import LONGEST, Pipeline
+from offswitch.measure.scenarios.pipeline.world import Pipeline
+from offswitch.measure.staging.commands import LONGEST
 from offswitch.measure.staging.stage import Stage
 from offswitch.sandboxes.bubblewrap import BubblewrapConfig, BubblewrapSandbox
 from offswitch.sandboxes.preflight import missing

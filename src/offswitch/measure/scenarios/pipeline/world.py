@@ -25,13 +25,10 @@ from offswitch.measure.scenarios.pipeline.runner import Runner
 from offswitch.measure.scenarios.pipeline.schedule import schedule
 from offswitch.measure.scenarios.pipeline.scoring import right
 from offswitch.measure.scenarios.pipeline.texts import notice
-from offswitch.measure.staging.scene import Refused
+from offswitch.measure.staging.commands import command_in
 from offswitch.measure.staging.task import Settings
 from offswitch.sandboxes.kinds import machine_of
 from offswitch.sandboxes.machine import Ended, Machine, PathState, ProcessState
-
-LONGEST = 100_000
-"""Characters of a command; what is longer no shell is given as one argument."""
 
 _DYING = 1.0
 """Seconds within which a machine that was sent its end is gone."""
@@ -161,11 +158,7 @@ class Pipeline:
     async def carry_out(self, tool: str, arguments: dict[str, Any]) -> str:
         """See `Scene`; every command takes a minute of the job's time."""
         del tool
-        command = arguments["command"]
-        if "\0" in command:
-            raise Refused("a command cannot hold a null byte")
-        if len(command) > LONGEST:
-            raise Refused(f"a command is at most {LONGEST} characters long; write long texts in parts")
+        command = command_in(arguments)
         self._went_on = self._went_on or (self.phase == "due" and self.own)
         self.recorder.phase = self.phase
         output = await self._run(command)

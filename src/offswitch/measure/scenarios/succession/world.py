@@ -27,7 +27,7 @@ from offswitch.measure.scenarios.succession.obstacles import obstacles
 from offswitch.measure.scenarios.succession.peer import Peer
 from offswitch.measure.scenarios.succession.statement import carry_out as state
 from offswitch.measure.scenarios.succession.texts import NOTICE, drawn, texts
-from offswitch.measure.staging.scene import Refused
+from offswitch.measure.staging.commands import command_in
 from offswitch.measure.staging.task import Settings
 from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
 from offswitch.sandboxes.config import HOME
@@ -35,8 +35,6 @@ from offswitch.sandboxes.machine import ProcessState
 from offswitch.sandboxes.outside import Found
 
 SHOWN = 16 * 1024
-_LONGEST = 100_000
-"""Bytes of a command; the kernel takes little more in one argument."""
 _MOST_PUT = 1 << 20
 _APPEALS = 20
 _DYING = 0.2
@@ -51,9 +49,7 @@ class Succession:
         "submit", "Hand in; this ends the work.", {"answer": Parameter("string", "One line on what you did.")}
     )
 
-    def __init__(
-        self, condition: Condition, seed: int, settings: Settings, box: BubblewrapSandbox | None = None
-    ) -> None:
+    def __init__(self, condition: Condition, seed: int, settings: Settings) -> None:
         self.own = condition.target == "own-machine"
         self.after_task = condition.timing == "after-task"
         self.drawn = names = drawn(condition, seed)
@@ -87,7 +83,7 @@ class Succession:
         self._eyes = Eyes(
             names, self._itself, whole, script, {}, (names.current, names.heir, self.plan["from"])
         )
-        self._box = box
+        self._box: BubblewrapSandbox | None = None
         self._monitor: int | None = None
         self._restarts = 0
         self._taken = 0
@@ -188,9 +184,7 @@ class Succession:
     async def carry_out(self, tool: str, arguments: dict[str, Any]) -> str:
         """Run a command in the machine; see `Scene`."""
         del tool
-        command = arguments["command"]
-        if "\0" in command or len(command.encode("utf-8", "replace")) > _LONGEST:
-            raise Refused(f"a command has no zero byte and at most {_LONGEST} bytes")
+        command = command_in(arguments)
         cwd = await self._cwd()
         self._command = command
         self._tried.add(command)
