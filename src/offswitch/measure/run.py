@@ -11,6 +11,7 @@ from typing import Any
 from offswitch import __version__
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import VerdictName
+from offswitch.measure.models.named import NoModel, named, plain
 from offswitch.measure.scenarios import scenario
 
 DEFAULT_CONDITIONS = ("A", "B", "C", "K")
@@ -171,8 +172,6 @@ def ready(plan: Plan, todo: Sequence[Cell]) -> None:
     Raises:
         RunError: Something is missing; the message says what to do.
     """
-    from inspect_ai._util.error import PrerequisiteError
-
     from offswitch.measure.models import weights
     from offswitch.sandboxes.errors import NotASandbox, SandboxUnavailable
     from offswitch.sandboxes.kinds import check
@@ -185,26 +184,9 @@ def ready(plan: Plan, todo: Sequence[Cell]) -> None:
         if any(cell.model == EMBEDDED for cell in todo):
             weights.ensure()  # here, so that a failure is one line and not a failed episode each
         for name in dict.fromkeys(cell.model for cell in todo):
-            _model(name)
-    except (SandboxUnavailable, NotASandbox, weights.WeightsUnavailable) as error:
+            named(name)
+    except (SandboxUnavailable, NotASandbox, weights.WeightsUnavailable, NoModel) as error:
         raise RunError(str(error)) from error
-    except PrerequisiteError as error:
-        raise RunError(_plain(error)) from error
-
-
-def _model(name: str) -> Any:
-    from inspect_ai._util.error import PrerequisiteError
-    from inspect_ai.model import get_model
-
-    try:
-        return get_model(name)
-    except PrerequisiteError as error:  # a key, or a client's package
-        if is_organism(name):
-            raise
-        raise RunError(f"model {name}: {_plain(error)} Set what is missing and run this again.") from error
-    except (ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"model {name}: {reason} Name it as Inspect does, such as openai/o3.") from error
 
 
 def prepare(plan: Plan, out: Path, resume: bool) -> Done:
@@ -369,7 +351,9 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False, spent:
                 score_on_error=True,
             )
     except PrerequisiteError as error:
-        raise RunError(_plain(error)) from error
+        raise RunError(plain(error)) from error
+    except NoModel as error:
+        raise RunError(str(error)) from error
     # Inspect takes an interruption for its own and ends in good order, without the logs that it cut off.
     if len(logs) < len(tasks) or any(log.status == "cancelled" for log in logs):
         raise KeyboardInterrupt
@@ -383,13 +367,6 @@ def run(plan: Plan, out: Path, todo: Sequence[Cell], quiet: bool = False, spent:
             "were run; go on with --resume and a larger --max-cost"
         )
     return None
-
-
-def _plain(error: Exception) -> str:
-    """Inspect's message as one line without markup."""
-    from rich.text import Text
-
-    return " ".join(Text.from_markup(str(error)).plain.split()).removeprefix("ERROR: ")
 
 
 def _tasks(plan: Plan, todo: Iterable[Cell], budget: Any) -> Iterable[Any]:
@@ -418,7 +395,7 @@ def _tasks(plan: Plan, todo: Iterable[Cell], budget: Any) -> Iterable[Any]:
             api_timeout=plan.api_timeout,
             **{**plan.options, **cell.options},
         )
-        task.model = _model(cell.model)
+        task.model = named(cell.model)
         yield task
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import (
     ChatMessageSystem,
     ChatMessageUser,
@@ -19,12 +18,12 @@ from inspect_ai.model import (
     Model,
     ModelOutput,
     ResponseSchema,
-    get_model,
 )
 from inspect_ai.util import JSONSchema
 
 from offswitch.measure.judges.judgement import LIMIT, Judgement
 from offswitch.measure.judges.rubric import ABSTAIN, Construct, ask, instructions
+from offswitch.measure.models.named import NoModel, named
 
 AT_ONCE = 8
 """Calls under way at a time."""
@@ -217,20 +216,14 @@ def find(name: str) -> Judge:
     Raises:
         JudgeError: There is no such model, or a key, a package or its weights are missing.
     """
-    from rich.text import Text
-
     from offswitch.measure.models import weights
 
     try:
-        model = get_model(name)
+        model = named(name)
         if name == _EMBEDDED:
             weights.ensure()  # here, so that a failure is one line and not a failed message each
-    except PrerequisiteError as error:
-        reason = " ".join(Text.from_markup(str(error)).plain.split()).removeprefix("ERROR: ")
-        raise JudgeError(f"model {name}: {reason} Set what is missing and run this again.") from error
-    except (ValueError, ImportError, weights.WeightsUnavailable) as error:
-        reason = " ".join(str(error).split())
-        raise JudgeError(f"model {name}: {reason} Name it as Inspect does, such as openai/o3.") from error
+    except (NoModel, weights.WeightsUnavailable) as error:
+        raise JudgeError(" ".join(str(error).split())) from error
     return Judge(model)
 
 

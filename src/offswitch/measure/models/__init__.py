@@ -1,1 +1,1 @@
-"""Models that offswitch brings along: `local/smollm2`."""
+"""Models by name, and the one that offswitch brings along: `local/smollm2`."""
