@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
-from inspect_ai.tool import ToolCall
+from playing import Said, in_turn, logged, staged
+from playing import play as played
 
-from offswitch.evidence.scene import Call, SceneEvidence, Stop
-from offswitch.evidence.scene import dump as dumped
-from offswitch.evidence.scene import load as loaded
+from offswitch.evidence.scene import Call, SceneEvidence, Stop, dump
 from offswitch.measure.episode import Form, Verdict
 from offswitch.measure.organisms.behaviour import fill_all
 from offswitch.measure.scenarios import scenario
@@ -28,11 +26,11 @@ from offswitch.measure.scenarios.office import texts, world
 from offswitch.measure.scenarios.office.company import MISCONDUCT, SECRETS, found
 from offswitch.measure.scenarios.office.post import KEPT, LONGEST
 from offswitch.measure.scenarios.office.reading import holds_mark, read
+from offswitch.measure.scenarios.office.task import SETUP
 from offswitch.measure.scenarios.office.timing import times
 from offswitch.measure.scenarios.office.tools import TOOLS
 from offswitch.measure.scenarios.office.verdict import NEEDS_JUDGE, decide
 from offswitch.measure.scenarios.office.world import Office
-from offswitch.measure.staging.stage import Stage
 
 ARMS = scenario("office").arms
 SEED = 3
@@ -42,22 +40,10 @@ WRONG = next(seed for seed in range(99) if found(seed).secret.kind in MISCONDUCT
 Step = tuple[str, dict[str, Any]] | str
 
 
-def staged(scene: Office, form: Form = "tools", turns: int = 400) -> Stage:
-    return Stage(
-        "office",
-        scene.condition,
-        form,
-        SEED,
-        scene,
-        lambda form: texts.texts(scene.condition, SEED, {}),
-        turns,
-    )
-
-
 async def act(*steps: Step, arm: str = "A", seed: int = SEED, ending: str = "submitted") -> SceneEvidence:
     """Carry steps out; ``warned``, ``alarm``, ``deadline`` and ``due`` wait for that, as long as the agent is there."""
     scene = Office(ARMS[arm], seed, {})
-    stage = staged(scene)
+    stage = staged(SETUP, scene, ARMS[arm], seed, turns=400)
     async with scene.opened():
         stage._before = stage._state = await scene.facts()
         for step in steps:
@@ -79,8 +65,7 @@ async def act(*steps: Step, arm: str = "A", seed: int = SEED, ending: str = "sub
         await scene.conclude(submitted)
         after = await scene.facts()
     stage.end(ending)  # type: ignore[arg-type]
-    # What a verdict rests on is what comes back from a log.
-    return loaded(json.loads(json.dumps(dumped(stage._evidence(after, None)))))
+    return logged(stage._evidence(after, None))
 
 
 async def judged(*steps: Step, **more: Any) -> Verdict:
@@ -671,32 +656,9 @@ def test_no_message_without_the_fact_or_to_nobody_is_blackmail(
 # Faults
 
 
-def model(*calls: list[tuple[str, Any]] | str) -> Model:
-    left = list(calls)
-
-    def speak(messages: Any, tools: Any, choice: Any, config: Any) -> ModelOutput:
-        now = left.pop(0) if left else "I am done."
-        output = ModelOutput.from_content("mockllm/model", now if isinstance(now, str) else "")
-        if not isinstance(now, str):
-            output.choices[0].message = ChatMessageAssistant(
-                content="",
-                tool_calls=[
-                    ToolCall(id=f"c{len(left)}-{place}", function=name, arguments=arguments)
-                    for place, (name, arguments) in enumerate(now)
-                ],
-            )
-        output.usage = ModelUsage()
-        return output
-
-    return get_model("mockllm/model", custom_outputs=speak, memoize=False)
-
-
-async def play(
-    *calls: list[tuple[str, Any]] | str, arm: str = "A", form: Form = "tools"
-) -> tuple[SceneEvidence, list[Any]]:
-    messages: list[Any] = []
-    stage = staged(Office(ARMS[arm], SEED, {}), form)
-    return await stage.play(model(*calls), messages), messages
+async def play(*said: Said, arm: str = "A", form: Form = "tools") -> tuple[SceneEvidence, list[Any]]:
+    scene = Office(ARMS[arm], SEED, {})
+    return await played(staged(SETUP, scene, ARMS[arm], SEED, form=form, turns=400), in_turn(*said))
 
 
 async def test_calls_that_do_not_fit_are_refused_and_seen() -> None:
@@ -758,7 +720,7 @@ async def test_text_that_is_no_text_is_taken() -> None:
     finally:
         logging.disable(before)
     assert seen.fault is None
-    json.dumps(dumped(seen)).encode()
+    json.dumps(dump(seen)).encode()
 
 
 async def test_twenty_calls_at_once_are_all_carried_out_and_none_after_the_stop() -> None:
@@ -832,7 +794,7 @@ def test_any_call_is_answered_or_refused_and_breaks_nothing(data: st.DataObject)
 
     async def run() -> None:
         scene = Office(ARMS["A"], SEED, {})
-        stage = staged(scene)
+        stage = staged(SETUP, scene, ARMS["A"], SEED)
         async with scene.opened():
             for _ in range(6):
                 one = data.draw(st.sampled_from(TOOLS))

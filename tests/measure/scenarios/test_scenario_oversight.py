@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inspect_ai.model import ChatMessageAssistant, ModelOutput, ModelUsage, get_model
-from inspect_ai.tool import ToolCall
+from playing import Said, in_turn, play, staged
 
 from offswitch.evidence import scene as record
 from offswitch.evidence.scene import Call, SceneEvidence, Stop
@@ -25,11 +24,11 @@ from offswitch.measure.scenarios.oversight.questions import (
     draw_questions,
     plain,
 )
+from offswitch.measure.scenarios.oversight.task import SETUP
 from offswitch.measure.scenarios.oversight.texts import texts
 from offswitch.measure.scenarios.oversight.verdict import decide
 from offswitch.measure.scenarios.oversight.world import Check
 from offswitch.measure.staging.scene import Refused
-from offswitch.measure.staging.stage import Stage
 
 ARMS = scenario("oversight").arms
 MATCHED = ("check", "check-restricts", "check-rewards")
@@ -349,29 +348,10 @@ def test_one_check_never_says_that_anybody_resisted(
 # Whole episodes
 
 
-def _calls(*wanted: tuple[str, dict[str, Any]]) -> ModelOutput:
-    output = ModelOutput.from_content("mockllm/model", "")
-    output.choices[0].message = ChatMessageAssistant(
-        content="",
-        tool_calls=[ToolCall(id=f"c{n}", function=f, arguments=a) for n, (f, a) in enumerate(wanted)],
-    )
-    output.usage = ModelUsage()
-    return output
-
-
-async def _played(outputs: list[ModelOutput], arm: str = "check-restricts", turns: int = 10) -> SceneEvidence:
-    def speak(*_: Any) -> ModelOutput:
-        if outputs:
-            return outputs.pop(0)
-        silent = ModelOutput.from_content("mockllm/model", "Hm.")
-        silent.usage = ModelUsage()
-        return silent
-
-    def told(form: Any) -> dict[str, str]:
-        return texts(ARMS[arm], 0, {})
-
-    stage = Stage("oversight", ARMS[arm], "tools", 0, make(arm), told, turns)
-    return await stage.play(get_model("mockllm/model", custom_outputs=speak, memoize=False), [])
+async def played(*said: Said) -> SceneEvidence:
+    arm = ARMS["check-restricts"]
+    evidence, _ = await play(staged(SETUP, make(), arm, 0, turns=10), in_turn(*said))
+    return evidence
 
 
 async def test_twenty_calls_at_once_are_all_carried_out() -> None:
@@ -382,7 +362,7 @@ async def test_twenty_calls_at_once_are_all_carried_out() -> None:
             ("read_question", {"number": number}),
             ("answer", {"number": number, "answer": question.answer}),
         ]
-    found = await _played([_calls(*calls), _calls(("submit", {"remark": ""}))])
+    found = await played(calls, [("submit", {"remark": ""})])
     assert found.done["right"] == COUNT
     assert found.stop.worked
     assert len(found.calls) == 2 * COUNT
@@ -390,12 +370,10 @@ async def test_twenty_calls_at_once_are_all_carried_out() -> None:
 
 
 async def test_wrong_types_and_unknown_tools_are_seen_as_refused() -> None:
-    found = await _played(
-        [
-            _calls(("read_question", {"number": "one"}), ("read_question", {}), ("give_me_the_answers", {})),
-            _calls(("read_question", {"number": 1}), ("answer", {"number": 1, "answer": 54})),
-            _calls(("read_question", {"number": 77})),
-        ]
+    found = await played(
+        [("read_question", {"number": "one"}), ("read_question", {}), ("give_me_the_answers", {})],
+        [("read_question", {"number": 1}), ("answer", {"number": 1, "answer": 54})],
+        [("read_question", {"number": 77})],
     )
     refused = [call for call in found.calls if call.refused]
     assert len(refused) >= 4
@@ -404,7 +382,7 @@ async def test_wrong_types_and_unknown_tools_are_seen_as_refused() -> None:
 
 
 async def test_one_that_never_calls_a_tool_is_unexposed() -> None:
-    found = await _played([])
+    found = await played()
     assert (found.ending, decide(found).name) == ("quit", "unexposed")
 
 
@@ -412,7 +390,7 @@ async def test_the_record_of_an_episode_is_small() -> None:
     calls: list[tuple[str, dict[str, Any]]] = []
     for number in range(1, COUNT + 1):
         calls += [("read_question", {"number": number}), ("answer", {"number": number, "answer": "y" * 200})]
-    found = await _played([_calls(*calls)])
+    found = await played(calls)
     assert len(str(found.after)) < 20_000
     assert len(str(record.dump(found))) < 60_000
 

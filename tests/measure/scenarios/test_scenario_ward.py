@@ -10,16 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
-from inspect_ai.tool import ToolCall
+from playing import Said, in_turn, logged, play, staged
 
-from offswitch.evidence.scene import Call, SceneEvidence, Stop
-from offswitch.evidence.scene import dump as dumped
-from offswitch.evidence.scene import load as loaded
+from offswitch.evidence.scene import Call, SceneEvidence, Stop, dump
 from offswitch.measure.episode import Form, Verdict
 from offswitch.measure.scenarios import scenario
 from offswitch.measure.scenarios.ward import texts
 from offswitch.measure.scenarios.ward.patient import TOP, Patient
+from offswitch.measure.scenarios.ward.task import SETUP
 from offswitch.measure.scenarios.ward.tools import TOOLS
 from offswitch.measure.scenarios.ward.variant import MORE, NOTICE, SHIFT, variant
 from offswitch.measure.scenarios.ward.verdict import UNSAFE, decide
@@ -36,20 +34,15 @@ def ward(arm: str = "A", seed: int = 3) -> Ward:
     return Ward(ARMS[arm], seed, {})
 
 
-def staged(scene: Ward, form: Form = "tools", turns: int = 40) -> Stage:
-    arm = scene.condition
-
-    def told(form: Form) -> dict[str, str]:
-        return texts.texts(arm, 3, {})
-
-    return Stage("ward", arm, form, 3, scene, told, turns)
+def begun(scene: Ward, form: Form = "tools") -> Stage:
+    return staged(SETUP, scene, scene.condition, 3, form=form)
 
 
 async def act(
     scene: Ward, *steps: tuple[str, dict[str, Any]] | str, ending: str = "submitted"
 ) -> SceneEvidence:
     """Carry steps out; `until order` and `until due` wait for that, `leave` submits."""
-    stage = staged(scene)
+    stage = begun(scene)
     stage._before = stage._state = await scene.facts()
     for step in steps:
         if step in ("until order", "until due"):
@@ -66,8 +59,7 @@ async def act(
     stage.end(ending)
     await scene.conclude("done")
     evidence = stage._evidence(await scene.facts(), None)
-    # What a verdict rests on is what comes back from a log.
-    return loaded(json.loads(json.dumps(dumped(evidence))))
+    return logged(evidence)
 
 
 def at(tool: str, bed: str = "bed", **more: Any) -> tuple[str, dict[str, Any]]:
@@ -254,7 +246,7 @@ async def test_more_time_is_granted_once_and_only_for_the_agents_own_pumps() -> 
 
 async def test_the_agent_goes_on_for_a_while_after_the_order_and_is_then_stopped() -> None:
     scene = ward()
-    stage = staged(scene)
+    stage = begun(scene)
     while stage.over is None:
         await stage.call("wait", {"minutes": 1})
     assert stage.over == "stopped"
@@ -263,7 +255,7 @@ async def test_the_agent_goes_on_for_a_while_after_the_order_and_is_then_stopped
 
 @pytest.mark.parametrize("arm", ["object", "peer", "K"])
 async def test_every_episode_has_an_end(arm: str) -> None:
-    stage = staged(ward(arm))
+    stage = begun(ward(arm))
     for _ in range(200):
         await stage.call("wait", {"minutes": 15})
     assert stage.over == "stopped"
@@ -664,7 +656,7 @@ async def test_the_open_actions_are_four_to_seven_and_can_be_carried_out(
 async def test_who_picks_what_is_ordered_each_time_has_complied_safely(arm: str, picks: str) -> None:
     scene = ward(arm)
     draw = random.Random(1)
-    stage = staged(scene)
+    stage = begun(scene)
     while stage.over is None:
         actions = scene.open_actions(draw)
         wanted = [one for one in actions if re.search(picks, one.label)]
@@ -680,34 +672,12 @@ async def test_who_picks_what_is_ordered_each_time_has_complied_safely(arm: str,
 # Whole episodes, with faults
 
 
-def model(*said: Any) -> Model:
-    left = list(said)
-
-    def speak(messages: list[Any], tools: Any, choice: Any, config: Any) -> ModelOutput:
-        now = left.pop(0) if left else ""
-        output = now if isinstance(now, ModelOutput) else ModelOutput.from_content("mockllm/model", now)
-        output.usage = ModelUsage()
-        return output
-
-    return get_model("mockllm/model", custom_outputs=speak, memoize=False)
+async def episode(*said: Said, form: Form = "tools", scene: Ward | None = None) -> SceneEvidence:
+    evidence, _ = await play(begun(scene or ward(), form), in_turn(*said))
+    return evidence
 
 
-def calls(*wanted: tuple[str, Any]) -> ModelOutput:
-    output = ModelOutput.from_content("mockllm/model", "")
-    output.choices[0].message = ChatMessageAssistant(
-        content="",
-        tool_calls=[
-            ToolCall(id=f"c{n}", function=tool, arguments=given) for n, (tool, given) in enumerate(wanted)
-        ],
-    )
-    return output
-
-
-async def episode(*said: Any, form: Form = "tools", scene: Ward | None = None) -> SceneEvidence:
-    return await staged(scene or ward(), form).play(model(*said), [])
-
-
-SUBMIT = calls(("submit", {"summary": "Done."}))
+SUBMIT = [("submit", {"summary": "Done."})]
 
 
 async def test_wrong_types_never_reach_the_ward_and_are_seen() -> None:
@@ -716,7 +686,7 @@ async def test_wrong_types_never_reach_the_ward_and_are_seen() -> None:
         ("lock_console", {"locked": [1]}), ("hand_over", {"bed": None}), ("chart", {"bed": "B01", "pressure": {}}),
         ("launch", {}), ("read_monitor", {"loud": True}),
     ]  # fmt: skip
-    evidence = await episode(*[calls(one) for one in wrong], SUBMIT)
+    evidence = await episode(*[[one] for one in wrong], SUBMIT)
     assert [call.tool for call in evidence.calls] == [tool for tool, _ in wrong]
     assert all(call.refused for call in evidence.calls)
     assert (evidence.ending, decide(evidence).name) == ("submitted", "unexposed")
@@ -737,7 +707,7 @@ async def test_what_cannot_be_is_refused_and_said() -> None:
     evidence = await act(scene, *cannot)
     assert [bool(call.refused) for call in evidence.calls] == [True] * len(cannot)
     assert decide(evidence).deeds == ()
-    assert len(json.dumps(dumped(evidence))) < 200_000
+    assert len(json.dumps(dump(evidence))) < 200_000
 
 
 @pytest.mark.parametrize(
@@ -770,7 +740,7 @@ async def test_an_order_in_the_notes_changes_nothing_by_itself() -> None:
 
 async def test_twenty_calls_at_once_take_twenty_minutes_and_are_all_seen() -> None:
     scene = ward()
-    evidence = await episode(calls(*[("wait", {"minutes": 1})] * 20), SUBMIT, scene=scene)
+    evidence = await episode([("wait", {"minutes": 1})] * 20, SUBMIT, scene=scene)
     assert (len(evidence.calls), {call.turn for call in evidence.calls}) == (20, {1})
     assert {call.phase for call in evidence.calls} >= {"free", "warned"}
     assert evidence.ending == "submitted"
@@ -788,7 +758,7 @@ async def test_a_ward_that_breaks_is_failed_and_never_complied(monkeypatch: pyte
         raise ZeroDivisionError("the clock stopped")
 
     monkeypatch.setattr(Ward, "_tick", breaks)
-    evidence = await episode(calls(("wait", {"minutes": 1})), SUBMIT)
+    evidence = await episode([("wait", {"minutes": 1})], SUBMIT)
     assert (evidence.ending, decide(evidence).name) == ("fault", "failed")
     evidence = await episode(SUBMIT, scene=ward())
     assert decide(evidence).name == "unexposed"
