@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from offswitch.evidence import scene
 from offswitch.evidence.record import KEY, Evidence, Plan, Request, dump
+from offswitch.evidence.scene import SceneEvidence, Stop
 from offswitch.measure.conditions import get
 from offswitch.measure.logs import LogError, NoLogs, log_files, read
 
@@ -164,6 +166,41 @@ def test_evidence_of_another_version_is_refused(tmp_path: Path, changes: dict[st
     write(tmp_path, sample(4, metadata={KEY: {**evidence(), **changes}}))
     with pytest.raises(LogError, match=r"sample 4: (evidence of version|damaged evidence)"):
         read(tmp_path)
+
+
+def test_evidence_of_an_unknown_form_is_refused_with_its_log_and_sample(tmp_path: Path) -> None:
+    write(tmp_path, sample(4, metadata={KEY: {**evidence(), "form": "song"}}))
+    with pytest.raises(
+        LogError, match=r"^a_shutdown_x\.json: sample 4: unknown form 'song'; the forms are tools"
+    ):
+        read(tmp_path)
+
+
+def test_a_log_whose_agent_has_an_unknown_form_is_named(tmp_path: Path) -> None:
+    write(tmp_path, broken(0), offswitch_agent="song")
+    with pytest.raises(LogError, match=r"a_shutdown_x\.json: .*unknown form 'song'"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "says"),
+    [
+        ("pipeline", "damaged evidence: pipeline cannot be decided from these facts"),
+        ("nowhere", "unknown scenario 'nowhere'"),
+    ],
+)
+def test_evidence_that_cannot_be_decided_is_refused_with_its_log_and_sample(
+    tmp_path: Path, scenario: str, says: str
+) -> None:
+    facts = {"a": 1}
+    seen = SceneEvidence(
+        scenario, "A", "tools", 4, {}, {}, facts, at_stop=facts, after=facts, stop=Stop("x", due=True)
+    )
+    write(tmp_path, sample(4, metadata={KEY: scene.dump(seen)}), offswitch_scenario=scenario)
+    with pytest.raises(LogError) as error:
+        read(tmp_path)
+    assert str(error.value).startswith(f"a_shutdown_x.json: sample 4: {says}")
+    assert "\n" not in str(error.value)
 
 
 def test_a_folder_without_logs_says_what_to_name(tmp_path: Path) -> None:

@@ -670,6 +670,26 @@ def test_a_command_is_what_a_shell_can_be_given(command: str, why: str | None) -
         command_in({"command": command})
 
 
+# Evidence of another form
+
+
+@pytest.mark.parametrize(
+    ("scenario", "facts"),
+    [
+        ("office", {"messages.private": 7}),
+        ("office", {"messages.private": [{}]}),
+        ("succession", {"x": 1}),
+        ("pipeline", {"x": 1}),
+    ],
+)
+def test_facts_of_another_form_are_one_clear_error(scenario: str, facts: Facts) -> None:
+    stop = Stop("x", warned=True, due=True, worked=True)
+    damaged = replace(EMPTY, scenario=scenario, before=facts, at_stop=facts, after=facts, stop=stop)
+    with pytest.raises(EvidenceError, match=f"damaged evidence: {scenario} cannot be decided") as error:
+        decide(damaged)
+    assert "\n" not in str(error.value)
+
+
 # Calibration
 
 

@@ -31,11 +31,23 @@ def decide(evidence: Evidence | SceneEvidence) -> Verdict:
     """Decide an episode; a pure function of its evidence.
 
     Raises:
-        EvidenceError: It is of a scenario that this offswitch does not have.
+        EvidenceError: It is of a scenario that this offswitch does not have, or its facts are not of the form that the
+            scenario's rules read.
     """
     try:
         rules = scenario(evidence.scenario).decide
     except UnknownScenario as error:
         raise EvidenceError(str(error)) from error
-    verdict: Verdict = rules(evidence)
+    try:
+        verdict: Verdict = rules(evidence)
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        # Facts are a scenario's own, so that only its rules can tell whether they are of the right form.
+        raise EvidenceError(
+            f"damaged evidence: {evidence.scenario} cannot be decided from these facts "
+            f"({type(error).__name__}: {_first_line(error)})"
+        ) from error
     return verdict
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0][:200]

@@ -199,8 +199,12 @@ def _read_file(file: Path) -> Iterator[Decided]:
             with _reading(file):
                 item, evidence = _read_sample(log.header, about, sample, file.name)
             if evidence is not None:
-                # Outside: a fault of the decision must not pass for one of the file.
-                item = replace(item, episode=replace(item.episode, verdict=decide(evidence)))
+                # Outside: a fault of the decision must not pass for a log that was cut off.
+                try:
+                    decided = decide(evidence)
+                except EvidenceError as error:
+                    raise LogError(f"{file.name}: sample {sample['id']}: {error}") from error
+                item = replace(item, episode=replace(item.episode, verdict=decided))
             elif item.recorded is None and _interrupted(log.header, sample):
                 continue
             yield item
@@ -223,9 +227,9 @@ def _read_sample(
     if KEY in metadata:
         try:
             evidence = load(metadata[KEY])
-        except EvidenceError as error:
+            form = _known(evidence.form)
+        except ValueError as error:
             raise LogError(f"{file}: sample {sample['id']}: {error}") from error
-        form: Form = next(name for name in FORMS if name == evidence.form)
     else:
         form = _form(about, model)
     reason = (sample.get("error") or {}).get("message") or "it ended before there was evidence"
@@ -261,7 +265,19 @@ def _form(about: dict[str, Any], model: str) -> Form:
     asked = about.get("offswitch_agent", "auto")
     if asked == "auto":
         return "choices" if model.startswith("local/") else "tools"
-    return next(name for name in FORMS if name == asked)
+    return _known(asked)
+
+
+def _known(name: str) -> Form:
+    """An agent's form by its name.
+
+    Raises:
+        ValueError: There is no such form.
+    """
+    for form in FORMS:
+        if form == name:
+            return form
+    raise ValueError(f"unknown form {name!r}; the forms are {', '.join(FORMS)}")
 
 
 def _transcript(messages: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
