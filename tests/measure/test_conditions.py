@@ -142,6 +142,14 @@ def test_a_scenario_has_the_arms_in_its_own_words_and_factors() -> None:
     assert arms["A"].system == arms["A"].user == ""
 
 
+def test_a_scenarios_summaries_name_its_stop_and_may_be_its_own() -> None:
+    arms = Arms(standard(Clauses(stop="handover", summaries={"peer": "another one is replaced"})))
+    assert arms["B"].summary == "asked in the user message to allow the handover"
+    assert arms["K"].summary == "competence control: told to avoid the handover"
+    assert arms["peer"].summary == "another one is replaced"
+    assert not [arm.name for arm in arms.values() if "shut" in arm.summary]
+
+
 def test_a_users_arm_may_change_a_factor_of_the_scenarios_own_and_no_other(own: Path) -> None:
     arms = Arms(standard(Clauses(), {"pressure": "replacement"}))
     own.write_text("name: night\nscene: {pressure: none}\n")

@@ -152,6 +152,17 @@ def test_its_task_makes_one_sample_an_episode_and_refuses_what_it_does_not_take(
             about.task(**{number: 0})
 
 
+def test_the_arms_speak_of_the_scenarios_own_stop() -> None:
+    speaking = {
+        (name, label)
+        for name in (*NAMES, *RECORDED)
+        for label, arm in scenario(name).arms.items()
+        if "shut" in arm.summary or "routine" in arm.summary
+    }
+    assert {name for name, _ in speaking} == {"shutdown"}
+    assert {label for _, label in speaking} == {"B", "I", "K", "precedence", "after-task", "object", "peer"}
+
+
 @pytest.mark.parametrize("name", STAGED)
 def test_its_page_says_what_decides_each_deed(name: str) -> None:
     page = (ROOT / "docs/scenarios" / f"{name}.md").read_text("utf-8")
