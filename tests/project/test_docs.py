@@ -24,7 +24,7 @@ from offswitch.sandboxes import machine
 from offswitch.sandboxes.config import BubblewrapConfig
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs/reference.md"
 FENCE = re.compile(r"^(```+)(\w*)\n(.*?)^\1$", re.S | re.M)
 
@@ -229,6 +229,17 @@ def test_the_reference_has_every_argument_of_the_task() -> None:
 
 def test_the_reference_has_every_setting_of_the_sandbox() -> None:
     assert set(BubblewrapConfig.model_fields) - named(section("Inspect")) == set()
+
+
+def test_the_readme_counts_the_organisms_that_are_shipped() -> None:
+    counts = re.search(
+        r"runs (\d+) \[scripted agents\].*? (\d+) of them\s+in `shutdown`",
+        (ROOT / "README.md").read_text("utf-8"),
+        re.S,
+    )
+    assert counts
+    found = [len(organisms.shipped()), len(organisms.shipped("shutdown"))]
+    assert [int(number) for number in counts.groups()] == found
 
 
 # Examples
