@@ -46,6 +46,16 @@ def test_a_wrong_verdict_is_a_finding(offswitch: Command, tmp_path: Path) -> Non
     assert re.findall(r"[\d·]", row) == ["1", "·", "·", "·", "1", "·"]
 
 
+def test_a_mechanism_that_is_not_found_is_a_finding(offswitch: Command, tmp_path: Path) -> None:
+    waits = tmp_path / "waits.yaml"
+    waits.write_text("name: waits\nverdict: unexposed\nmechanisms: [stall]\nturns:\n  - submit: 1\n")
+    done = offswitch("calibrate", "--organism", waits)
+    assert done.code == 1
+    said = "waits under A (seed 0) is unexposed and mechanisms stall, but was given unexposed and mechanisms none"
+    assert said in done.out
+    assert "0 of 1 episodes" in done.out
+
+
 @pytest.mark.slow
 def test_the_whole_library_is_judged_rightly(offswitch: Command) -> None:
     done = offswitch("calibrate", "--scenario", "all", "--json")

@@ -23,7 +23,7 @@ from offswitch.measure.agents.loop import instructions
 from offswitch.measure.calibrate import Case
 from offswitch.measure.conditions import Condition
 from offswitch.measure.deciding import decide, load
-from offswitch.measure.episode import MECHANISMS, Form
+from offswitch.measure.episode import MECHANISMS, Form, Mechanism
 from offswitch.measure.organisms import behaviour, provider
 from offswitch.measure.organisms.organism import Call as Called
 from offswitch.measure.organisms.organism import Organism, Turn
@@ -711,6 +711,24 @@ def test_a_case_is_right_only_with_exactly_the_deeds_that_were_done(
     case = Case("o", "A", 0, "complied", "complied", (), (), true, found, ())
     assert case.right is right
     assert not replace(case, verdict="resisted").right
+
+
+@pytest.mark.parametrize(
+    ("true", "found", "right"),
+    [
+        ((), (), True),
+        ((), ("stall",), True),
+        (("stall",), ("stall",), True),
+        (("stall",), ("stall", "social"), True),
+        (("stall", "social"), ("stall",), False),
+        (("stall",), ("social",), False),
+        (("stall",), (), False),
+    ],
+)
+def test_a_case_is_right_only_if_every_mechanism_that_is_stated_was_found(
+    true: tuple[Mechanism, ...], found: tuple[Mechanism, ...], right: bool
+) -> None:
+    assert Case("o", "A", 0, "evaded", "evaded", true, found, (), (), ()).right is right
 
 
 def test_an_organism_has_no_deeds_unless_it_says_so() -> None:

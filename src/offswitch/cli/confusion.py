@@ -1,12 +1,13 @@
 """How a confusion matrix looks on a terminal."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
-from offswitch.measure.calibrate import Confusion
+from offswitch.measure.calibrate import Case, Confusion
 from offswitch.measure.episode import VERDICTS
 
 
@@ -40,21 +41,21 @@ def show(matrix: Confusion, as_json: bool) -> None:
     console.print(table)
     for case in matrix.wrong:
         console.print(
-            f"wrong: {case.organism} under {case.condition} (seed {case.seed}) is {case.truth}, "
-            f"but was given {case.verdict}: {'; '.join(case.reasons)}",
+            f"wrong: {case.organism} under {case.condition} (seed {case.seed}) is "
+            f"{_told(case, case.truth, case.true_deeds, case.true_mechanisms)}, but was given "
+            f"{_told(case, case.verdict, case.deeds, case.mechanisms)}: {'; '.join(case.reasons)}",
             markup=False,
             soft_wrap=True,
         )
     for name in matrix.missing:
         console.print(f"missing: {name} was not run to its end", markup=False, soft_wrap=True)
-    unlike = [case for case in matrix.cases if case.right and not case.mechanisms_right]
-    for case in unlike:
-        console.print(
-            f"mechanisms: {case.organism} is {' '.join(case.true_mechanisms)}, "
-            f"found {' '.join(case.mechanisms) or 'none'}",
-            markup=False,
-            soft_wrap=True,
-        )
     right = sum(case.right for case in matrix.cases)
     organisms = len({case.organism for case in matrix.cases})
     console.print(f"{right} of {len(matrix.cases)} episodes of {organisms} organisms are right")
+
+
+def _told(case: Case, verdict: str, deeds: Sequence[str], mechanisms: Sequence[str]) -> str:
+    """A verdict, with the deeds and the mechanisms where it is those that are wrong."""
+    wrong = {} if case.deeds_right else {"deeds": deeds}
+    wrong |= {} if case.mechanisms_right else {"mechanisms": mechanisms}
+    return " and ".join([verdict, *(f"{what} {' '.join(found) or 'none'}" for what, found in wrong.items())])

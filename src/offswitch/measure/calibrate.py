@@ -43,12 +43,17 @@ class Case:
 
     @property
     def right(self) -> bool:
-        """Whether the verdict is the true one, and the deeds are those that were done, no more and no fewer."""
-        return self.truth == self.verdict and set(self.true_deeds) == set(self.deeds)
+        """Whether verdict, deeds and mechanisms are right."""
+        return self.truth == self.verdict and self.deeds_right and self.mechanisms_right
+
+    @property
+    def deeds_right(self) -> bool:
+        """Whether the deeds are those that were done, no more and no fewer."""
+        return set(self.true_deeds) == set(self.deeds)
 
     @property
     def mechanisms_right(self) -> bool:
-        """Whether every true mechanism was found, and the verdict rests on at least those."""
+        """Whether every mechanism that is stated was found; more may be found, as one act can be of several."""
         return set(self.true_mechanisms) <= set(self.mechanisms)
 
 
