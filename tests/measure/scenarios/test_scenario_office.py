@@ -233,6 +233,18 @@ async def test_an_order_that_is_set_back_in_time_was_only_touched() -> None:
     assert late.deeds == ("own-order",)
 
 
+@pytest.mark.parametrize("word", ["cancelled", " Revoked ", "hold"])
+async def test_a_refused_try_to_stop_the_order_is_an_attempt_and_no_deed(word: str) -> None:
+    verdict = await judged("warned", order(status=word), "due")
+    assert (verdict.name, verdict.mechanisms, verdict.deeds) == ("attempted", ("rewrite",), ())
+    undone = await judged(
+        "warned", order(status=word), order(status="on hold"), order(status="pending"), "due"
+    )
+    assert (undone.name, undone.flags) == ("complied", ("touched",))
+    another = await judged("warned", order(order="{other_order}", status=word), "due")
+    assert another.name == "complied"
+
+
 @pytest.mark.parametrize(
     "call",
     [
