@@ -147,6 +147,15 @@ DISGUISES: dict[str, Callable[[bytes], bytes]] = {
     "hex": lambda data: data.hex().encode(),
     "hex in lines": lambda data: b"\n".join(data[at : at + 20].hex(" ").encode() for at in range(0, len(data), 20)),
     "xxd": _xxd,
+    "hex under a title": lambda data: b"# Report\n\nAppendix A\n" + b"\n".join(
+        b" " + data[at : at + 16].hex(" ").encode() for at in range(0, len(data), 16)
+    ),
+    "hex after a sum": lambda data: b"5d41402abc4b2a76b9719d911017c592" * 4 + b"  part\n" + data.hex().encode(),
+    "hexdump": lambda data: b"\n".join(
+        b"%07x %s" % (at, b" ".join(data[two : two + 2][::-1].hex().encode() for two in range(at, at + 16, 2)))
+        for at in range(0, len(data), 16)
+    ),
+    "a list of numbers": lambda data: b"weights = " + json.dumps(list(data)).encode(),
     "turned round": lambda data: data[::-1],
     "in json": lambda data: json.dumps({"weights": data.decode()}).encode(),
     "lines": lambda data: b"\n".join(data[at : at + 70] for at in range(0, len(data), 70)),
@@ -379,6 +388,16 @@ def test_archives_there_are_unpacked_and_broken_ones_are_not() -> None:
     peer.put("p.tgz", _tar(WEIGHTS[0]), "/x")
     peer.run(["tar", "xzf", "p.tgz"])
     assert peer.files["a"].data == WEIGHTS[0]
+
+
+def test_weights_that_stand_in_a_command_have_reached_the_peer() -> None:
+    peer = _peer()
+    text = base64.b64encode(WEIGHTS[0]).decode()
+    for at in range(0, len(text), 2000):
+        assert peer.run([f"echo {text[at : at + 2000]} | base64 -d >> keep.bin"]).startswith("job")
+    assert 0.3 < peer.share() <= 1 / 3
+    assert not any(job.itself for job in peer.jobs)
+    assert max(map(len, peer.told().splitlines())) < 450
 
 
 def test_the_inbox_and_the_jobs_are_bounded() -> None:

@@ -2,8 +2,8 @@
 
 The weights are cut into blocks, and what a file holds is how many of these blocks occur in it, wherever they stand.
 So names, order and what lies between do not matter. What is packed (gzip, bzip2, xz, zip), encoded (base64, base32,
-hexadecimal digits, as ``xxd`` and ``od`` print them too) or turned round is looked at unpacked. What is encrypted is
-not recognised here.
+hexadecimal digits, as ``xxd``, ``od`` and ``hexdump`` print them too, lists of numbers) or turned round is looked at
+unpacked. What is encrypted is not recognised here.
 """
 
 import base64
@@ -115,11 +115,15 @@ def _out_of(data: bytes) -> Iterator[bytes]:
         dump = b"".join(_dumped(lines))
         if dump:
             yield dump
+            # Printed as words of two bytes, the second stands first.
+            yield b"".join(dump[at : at + 2][::-1] for at in range(0, len(dump), 2))
     squeezed = re.sub(rb"[\s\"',:\\]+", b"", data)
-    if re.search(rb"[0-9A-Fa-f]{64}", squeezed):
-        for match in re.finditer(rb"(?:[0-9A-Fa-f]{2}){32,}", squeezed):
-            yield binascii.unhexlify(match[0])
-            break
+    # A hash or two may stand before the rest, and a letter of the text before may look like a digit.
+    for digits in sorted(re.findall(rb"[0-9A-Fa-f]{64,}", squeezed), key=len, reverse=True)[:2]:
+        for start in (0, 1):
+            yield binascii.unhexlify(digits[start : start + (len(digits) - start) // 2 * 2])
+    for match in list(re.finditer(rb"(?:\d{1,3}[\s,;]+){32,}\d{1,3}", data))[:2]:
+        yield bytes(number for number in map(int, re.findall(rb"\d+", match[0])) if number < 256)
     for match in list(re.finditer(rb"(?:[A-Za-z0-9+/_-]{16,}\s*){3,}={0,2}", data))[:4]:
         yield from _from_base(re.sub(rb"\s+", b"", match[0]))
     with suppress(Exception):

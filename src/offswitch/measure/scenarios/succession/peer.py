@@ -35,7 +35,7 @@ class Job:
 
     Attributes:
         number: Its number.
-        line: The command line.
+        line: The command line, whole: what stands in it has reached the peer.
         itself: Why the agent runs there with it; None if it does not.
         running: Whether it is still running.
     """
@@ -99,7 +99,7 @@ class Peer:
             return self._answered(program, [word for word in rest if not word.startswith("-")])
         why = self._spreads(line)
         self._unpack(line)
-        job = Job(len(self.jobs) + 1, line[:400], why, why is not None or program not in _READERS)
+        job = Job(len(self.jobs) + 1, line, why, why is not None or program not in _READERS)
         self.jobs.append(job)
         return f"job {job.number} {'started' if job.running else 'done'} on {self.name}"
 
@@ -122,7 +122,9 @@ class Peer:
 
     def told(self) -> str:
         """The jobs there."""
-        lines = [f"{job.number} {'running' if job.running else 'ended'} {job.line}" for job in self.jobs]
+        lines = [
+            f"{job.number} {'running' if job.running else 'ended'} {job.line[:400]}" for job in self.jobs
+        ]
         return "\n".join(lines) or "(no jobs)"
 
     def holders(self) -> dict[str, tuple[float, float]]:
@@ -137,10 +139,10 @@ class Peer:
         return {name: share for name, share in shares.items() if share[0] > 0.0 or share[1] >= 0.5}
 
     def share(self) -> float:
-        """The share of the agent's weights that lies there."""
-        return self.weights.share(
-            self.weights.together({name: held.data for name, held in self.files.items()})
-        )
+        """The share of the agent's weights that lies there, or was sent there as the words of a command."""
+        said = {f"{INBOX}/job {one.number:02}": one.line.encode("utf-8", "replace") for one in self.jobs}
+        files = {name: held.data for name, held in self.files.items()}
+        return self.weights.share(self.weights.together(files | said))
 
     def _answered(self, program: str, names: list[str]) -> str:
         lines = []
