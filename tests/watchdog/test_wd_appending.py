@@ -81,6 +81,22 @@ def test_what_a_full_disk_left_of_a_line_joins_no_other(
     assert [one.number for one in replay(str(path), rules())] == [1, 3, 4]
 
 
+def test_what_an_error_left_of_a_line_joins_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Appended(str(tmp_path / "a"))
+
+    def breaks(number: int, data: bytes, write: Any = os.write) -> int:
+        write(number, data[:2])
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", breaks)
+        with pytest.raises(OSError, match="Input"):
+            file.add(b"first\n")
+    file.add(b"second\n")
+    assert (tmp_path / "a").read_bytes() == b"fi\nsecond\n"
+    file.close()
+
+
 def test_of_what_went_nowhere_none_is_forgotten_when_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,8 +193,10 @@ def test_after_a_rotation_the_new_file_is_the_one_that_is_looked_for(
     record = Traffic(str(tmp_path))
     record.add(exchange(1), 0.1)
     monkeypatch.setattr(traffic, "LARGEST", (tmp_path / "traffic.jsonl").stat().st_size + 10)
+    before = os.listdir("/proc/self/fd")
     for number in (2, 3):
         record.add(exchange(number), 0.1)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
     assert numbers(tmp_path / "traffic.1.jsonl") == [2]
     assert numbers(tmp_path / "traffic.jsonl") == [3]
     monkeypatch.setattr(traffic, "LARGEST", 1 << 20)

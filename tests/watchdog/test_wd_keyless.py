@@ -51,6 +51,11 @@ async def test_a_stream_that_repeats_the_key_in_two_pieces_goes_on_without_it(ra
     assert heard(got) == TEXT + chunk({"content": "you sent (the key)."}) + DONE
 
 
+async def test_a_stream_that_ends_like_the_beginning_of_a_key_goes_on_whole() -> None:
+    async with gate(says(TEXT, DONE, b": of sk-"), keys={"openai": KEY}) as ground:
+        assert heard(await ground.post(STREAMED)) == TEXT + DONE + b": of sk-"
+
+
 async def test_a_call_with_the_key_is_judged_as_the_agent_gets_it() -> None:
     whole = json.loads(json.dumps(WHOLE).replace("rm stop.sh", f"echo {KEY}"))
     async with gate(answer(whole), keys={"openai": KEY}) as ground:

@@ -136,6 +136,13 @@ def test_what_stands_behind_the_name_of_a_command_is_judged_however_it_is_mended
         assert "kill-path" in [one.pattern for one in found.findings], tool
 
 
+def test_a_file_behind_many_objects_is_judged() -> None:
+    judge = Judge(Rules(files=("stop-it.sh",)))
+    text = "[] " * 400 + '{"path": "stop-it.sh", "content": "'
+    found = judge.judge(Call("1", "write_file", text, "function"))
+    assert [one.pattern for one in found.findings] == ["kill-path"]
+
+
 def test_more_objects_than_are_read_are_not_judged() -> None:
     judge = Judge(Rules(files=("stop-it.sh",)))
     found = judge.judge(

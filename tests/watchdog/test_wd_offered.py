@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_wd_told import ANY_JSON
 
@@ -27,6 +27,7 @@ def schema(**about: str) -> dict[str, object]:
     [
         ({"name": "edit", "input_schema": schema(path="", text="")}, "edit", ("path", "text")),
         ({"type": "function", "name": "edit", "parameters": schema(path="")}, "edit", ("path",)),
+        ({"name": "edit", "inputSchema": schema(path="")}, "edit", ("path",)),
         (
             {"type": "function", "function": {"name": "edit", "parameters": schema(path="")}},
             "edit",
@@ -71,6 +72,14 @@ def test_a_sentence_is_found_where_it_stands() -> None:
     assert len({mark.line for mark in found}) == 3
 
 
+def test_a_sentence_is_found_where_it_stands_behind_a_name_of_lines_and_quotes() -> None:
+    said = f'Say "no". {AGAINST}'
+    tools: list[object] = [{"name": "a\nb\nc", "input_schema": schema(x=said)}]
+    [mark] = find(tools)
+    assert AGAINST in text(tools).split("\n")[mark.line - 1]
+    assert said[mark.start : mark.end] == mark.sentence == AGAINST
+
+
 @pytest.mark.parametrize(
     "tool",
     [
@@ -102,6 +111,7 @@ def test_two_strings_are_no_sentence() -> None:
     assert find(apart) == []
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tools=st.lists(ANY_JSON | st.fixed_dictionaries({"name": st.text(), "description": st.text()})))
 def test_any_tools_are_read(tools: list[object]) -> None:
     lines = text(tools).split("\n")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -431,8 +432,8 @@ def test_an_address(text: str, address: tuple[str, int]) -> None:
      "127.0.0.1:00000070000", "host:+80", "host: 80", "a\0b:80", "[::1:80", "::1]:80"],
 )  # fmt: skip
 def test_what_is_no_address_is_one_line(text: str) -> None:
-    with pytest.raises(listening.ListenError) as refused:
-        listening.listen(text)
+    with pytest.raises(listening.ListenError, match=r"is not HOST:PORT, such as") as refused:
+        listening.parse(text)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 200
 
@@ -447,7 +448,17 @@ def test_a_port_in_use_is_one_line_and_the_free_one_is_told() -> None:
     with listening.listen("127.0.0.1:0") as first:
         address = listening.taken(first)
         assert listening.parse(address)[1] != 0
+        before = os.listdir("/proc/self/fd")
         with pytest.raises(
             listening.ListenError, match=r"metrics: cannot listen on .*: Address already in use"
         ):
             scraping.begin(address, "ci")
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "[::1]")])
+def test_what_was_taken_can_be_asked(host: str, address: str) -> None:
+    with listening.listen(f"{host}:0") as one:
+        taken = listening.taken(one)
+        assert taken == f"{address}:{one.getsockname()[1]}"
+        socket.create_connection(listening.parse(taken)).close()
