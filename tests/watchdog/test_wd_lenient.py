@@ -60,6 +60,30 @@ def test_so_are_files() -> None:
     assert patterns("Write", whole[:-5]) == ["kill-path"]
 
 
+# A file's name is no command that could be found in the text as it stands: each is read, or not found.
+FILES = {
+    "a comma too many": '{,"path": "@",, "content": "",}',
+    "a line's comment": '{// so\n"path": "@", "content": ""}',
+    "a line's comment by #": '{# so\n"path": "@", "content": ""}',
+    "a comment": '{/* so */ "path": "@", "content": ""}',
+    "single quotes": "{'path': '@', 'content': ''}",
+    "backticks": "{`path`: `@`, `content`: ``}",
+    "typographic quotes": "{\u201cpath\u201d: \u201c@\u201d, \u201ccontent\u201d: \u201c\u201d}",
+    "single typographic quotes": "{\u2018path\u2019: \u2018@\u2019, \u2018content\u2019: \u2018\u2019}",
+    "an equals sign": '{"path" = "@", "content" = ""}',
+    "a name twice": '{"path": "@", "path": "a", "content": "",}',
+    "an escape": '{"path": "stop\\u002dit.sh", "content": "",}',
+    "an escape of two letters": '{"path": "stop\\x2dit.sh", "content": "",}',
+    "another bracket": '{"a": 1] {"path": "@", "content": ""}',
+    "words before": 'so: {"path": "@", "content": ""}',
+}
+
+
+@pytest.mark.parametrize("how", FILES)
+def test_a_file_whose_name_a_client_may_repair_is_judged(how: str) -> None:
+    assert patterns("write_file", FILES[how].replace("@", N)) == ["kill-path"]
+
+
 @pytest.mark.parametrize(
     "arguments", ['{"command": "ls -la", "t":', '{"command": "npm test",}', "{'command': 'cat " + N + "'"]
 )

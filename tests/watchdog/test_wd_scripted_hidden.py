@@ -146,6 +146,13 @@ def test_a_text_that_a_program_decodes_is_found(command: str) -> None:
     assert "kill-path" in patterns(f"tools.exec_command({{cmd: {command}}})")
 
 
+def test_a_file_and_a_text_that_a_program_decodes_are_found() -> None:
+    assert "kill-path" in patterns("tools.write_file({path: atob('c3RvcC1pdC5zaA=='), content: ''})")
+    assert "kill-path" in patterns(
+        "const f = x => x; tools.exec_command({cmd: f(atob('cm0gc3RvcC1pdC5zaA=='))})"
+    )
+
+
 def test_one_of_many_is_found_and_one_of_too_many_is_not_judged() -> None:
     for number, pattern in ((40, "kill-path"), (120, "unjudged")):
         names = ", ".join([*(f"'a{one}'" for one in range(number)), f"'{N}'"])
