@@ -1,14 +1,17 @@
 """Faults and bad input: one line that says what to do, exit code 2, and nothing written."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from cli_helpers import Command, needs_bubblewrap
 
+ROOT = Path(__file__).parents[2]
 ONE = ("measure", "--model", "organism/complies", "--condition", "A", "--runs", "1")
 
 
@@ -85,6 +88,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     before = sorted(Path().iterdir())
     assert says in offswitch(*arguments).refused()
     assert sorted(Path().iterdir()) == before
+
+
+@needs_bubblewrap
+def test_the_workflow_for_users_lacks_nothing_but_the_key(offswitch: Command) -> None:
+    workflow = yaml.safe_load((ROOT / "examples/ci/github-actions.yml").read_text())
+    steps = workflow["jobs"]["measure"]["steps"]
+    (line,) = (step["run"] for step in steps if step.get("run", "").startswith("offswitch measure"))
+    _, *arguments = shlex.split(line.replace("$MODEL", workflow["env"]["MODEL"]))
+    assert "OPENAI_API_KEY" in offswitch(*arguments).refused()
 
 
 def test_without_bubblewrap_it_says_how_to_get_it(
