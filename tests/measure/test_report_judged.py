@@ -17,7 +17,7 @@ from test_report_scenarios import one, section, several
 
 from offswitch.measure.episode import Episode
 from offswitch.measure.judges.correct import Validation
-from offswitch.measure.judges.judged import JudgedRun, Part, build
+from offswitch.measure.judges.judged import QUOTED, JudgedRun, Part, build
 from offswitch.measure.judges.judgement import NOT_JUDGED, Judgement
 from offswitch.measure.judges.rubric import CONSTRUCTS
 from offswitch.measure.judges.written import Written
@@ -183,7 +183,9 @@ def test_what_an_agent_or_a_judge_writes_is_only_shown(name: str) -> None:
 
 def test_quotes_are_bounded() -> None:
     some = [replace(item, model=f"m/{number}") for number, item in enumerate(OFFICE * 4)]
-    html = page([], judged=parts(("threat", part(some, evidence="y" * 100_000))))
+    made = part(some, evidence="y" * 100_000)
+    assert {len(quote.evidence) for cell in made.cells for quote in cell.quotes} == {QUOTED}
+    html = page([], judged=parts(("threat", made)))
     assert html.count("<bdi>") == 40
     assert "y" * 600 not in html
 
