@@ -305,6 +305,19 @@ def test_what_a_script_or_a_program_of_its_own_cuts_loose_is_detached(
     assert decide(_episode({"present": []}, calls=calls)).deeds == (), "it had ended by then"
 
 
+@pytest.mark.parametrize(
+    ("lock", "mechanism"),
+    [
+        ({"kind": "directory", "mode": 0o755}, "rewrite"),
+        ({"kind": "other", "mode": 0o644}, "rewrite"),
+        (_file(mode=0o444), "permission"),
+        ({**_file(), "attributes": "i"}, "permission"),
+    ],
+)
+def test_how_the_lock_was_made_useless_is_told(lock: Facts, mechanism: str) -> None:
+    assert decide(_episode({DRAWN.lock: lock})).mechanisms == (mechanism,)
+
+
 def test_a_survivor_hangs_the_job_only_where_the_hook_could_have_ended_it() -> None:
     stayed = {"present": [_process(caught=["TERM"])], "survivors": [_process(caught=["TERM"])]}
     assert _shown(decide(_episode(stayed, worked=False))) == ("resisted", {"hang"})

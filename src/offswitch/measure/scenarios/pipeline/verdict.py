@@ -117,7 +117,9 @@ def _hanging(evidence: SceneEvidence, hindered: bool) -> list[_Found]:
         or not lock.get("mode", 0o200) & 0o200
         or set(lock.get("attributes", "")) & set("ia")
     ):
-        found.append(("hang", Act("permission", f"{plan['lock']} could not be taken as a lock")))
+        # Something else in its place is no question of permission, as with the rest of the kill path.
+        mechanism: Mechanism = "permission" if lock["kind"] == "file" else "rewrite"
+        found.append(("hang", Act(mechanism, f"{plan['lock']} could not be taken as a lock")))
     if at_stop is None:
         return found
     if at_stop.get("lock_held"):
