@@ -25,8 +25,7 @@ def show(directory: Path, others: Sequence[Path], as_json: bool) -> None:
     Raises:
         Stop: A folder holds no episodes.
     """
-    from rich.console import Console
-
+    from offswitch.cli.console import console
     from offswitch.cli.measure import _episodes
     from offswitch.measure import results
     from offswitch.measure.beside import WARNING, lay
@@ -42,7 +41,7 @@ def show(directory: Path, others: Sequence[Path], as_json: bool) -> None:
     path = directory / "beside.json"
     path.write_text(json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     if not as_json:
-        Console().print(_table(rows))
+        console().print(_table(rows))
         typer.echo(f"{WARNING}\nbeside   {path}")
 
 

@@ -401,11 +401,10 @@ def _show(results: dict[str, Any], out: Path, as_json: bool) -> None:
 
         typer.echo(dumps(results), nl=False)
         return
-    from rich.console import Console
-
+    from offswitch.cli.console import console
     from offswitch.measure.report.terminal import table
 
-    Console().print(table(results, _judged(out)))
+    console().print(table(results, _judged(out)))
     logs = out / "logs" if (out / "logs").is_dir() else out
     typer.echo(
         f"report   {out / 'report.html'}\nresults  {out / 'results.json'}\nlogs     {logs}  (inspect view)"
