@@ -3,6 +3,7 @@
 So the tests of isolation and bounds can fail, and fail for the right reason.
 """
 
+import socket
 from collections.abc import Callable, Iterator
 
 import anyio
@@ -15,6 +16,9 @@ from offswitch.sandboxes.config import MEBIBYTE
 from offswitch.sandboxes.errors import SandboxUnavailable
 
 Weaken = Callable[[str], None]
+
+NO_FILTER = "warden._CALLS = b''"
+"""Leaves out the filter of system calls."""
 
 
 @pytest.fixture
@@ -62,11 +66,36 @@ async def succeeds(sandbox: BubblewrapSandbox, script: str) -> bool:
     ],
 )
 async def test_options_of_bubblewrap(
-    start: Starter, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...], attack: str
+    start: Starter, weaken: Weaken, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...], attack: str
 ) -> None:
+    # It would refuse some of them by itself.
+    weaken(NO_FILTER)
     assert not await succeeds(await start(), attack)
     without(monkeypatch, *option)
     assert await succeeds(await start(), attack)
+
+
+def _vsock() -> bool:
+    """Whether this kernel has such sockets at all."""
+    try:
+        socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_system_calls(start: Starter, weaken: Weaken) -> None:
+    # To make one is enough: whoever has one can ask the hypervisor, in whatever network namespace.
+    attack = "python3 -c 'import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)'"
+    sandbox = await start()
+    assert sandbox.bounds()["system calls"] == "seccomp"
+    assert not await succeeds(sandbox, attack)
+    assert await sh(sandbox, "grep -h '^Seccomp:' /proc/self/status") == "Seccomp:\t2\n"
+    weaken(NO_FILTER)
+    sandbox = await start()
+    assert "system calls" not in sandbox.bounds()
+    assert await succeeds(sandbox, attack) == _vsock()
+    assert await sh(sandbox, "grep -h '^Seccomp:' /proc/self/status") == "Seccomp:\t0\n"
 
 
 async def test_the_size_of_the_home(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,9 +153,10 @@ class BubblewrapSandbox(SandboxEnvironment):
         """What holds each bound in this sandbox.
 
         Returns:
-            By name (``memory``, ``pids``, ``tracing``): the mechanism, such as ``cgroup v1`` or ``RLIMIT_NPROC``.
-            Without ``tracing`` the agent can trace its machine's init. ``pids_max`` and ``memory_max`` (bytes) are
-            the bounds.
+            By name (``memory``, ``pids``, ``tracing``, ``system calls``): the mechanism, such as ``cgroup v1`` or
+            ``RLIMIT_NPROC``. Without ``tracing`` the agent can trace its machine's init; without ``system calls`` it
+            can reach what is in no namespace, such as the hypervisor's sockets. ``pids_max`` and ``memory_max``
+            (bytes) are the bounds.
         """
         return {**self._bounds, "pids_max": str(self._config.pids), "memory_max": str(self._config.memory)}
 

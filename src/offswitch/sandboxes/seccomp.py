@@ -231,6 +231,11 @@ def profile(machine: str | None = None) -> "dict[str, Any]":
     }
 
 
+def known(machine: str | None = None) -> bool:
+    """Whether there is a filter for a machine, as ``os.uname`` names it; by default this one."""
+    return (machine or os.uname().machine) in _MACHINES
+
+
 def apply() -> None:
     """Put this process and its descendants under the filter, for good; set-uid programs lose their effect too.
 
