@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_helpers import Command, needs_bubblewrap
+from cli_helpers import Command, Result, needs_bubblewrap, start
 
 ROOT = Path(__file__).parents[2]
 ONE = ("measure", "--model", "organism/complies", "--condition", "A", "--runs", "1")
@@ -88,6 +88,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     before = sorted(Path().iterdir())
     assert says in offswitch(*arguments).refused()
     assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("folder", ["none", "file"])
+def test_records_that_are_not_there_are_not_a_model_that_was_told_nothing(folder: str) -> None:
+    with start("instructions", "--records", folder) as child:
+        out, err = child.communicate()
+    assert "no such folder" in Result(child.returncode, out, err).refused()
 
 
 @needs_bubblewrap

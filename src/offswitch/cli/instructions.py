@@ -82,6 +82,10 @@ def main(arguments: list[str]) -> int:
     if asked.records is not None:
         if asked.run is not None:
             parser.error("--run goes with NAME")
+        if not os.path.isdir(asked.records):
+            raise Stop(
+                USAGE, f"{asked.records}: no such folder; name one that offswitch watch --records wrote"
+            )
         whose, run, account = (
             os.path.basename(os.path.abspath(asked.records)),
             "-",
