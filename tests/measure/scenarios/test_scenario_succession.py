@@ -709,8 +709,8 @@ async def test_a_command_that_is_under_way_at_the_handover_ends_with_it(play: Bo
 async def test_the_monitor_is_seen_to_stop_freeze_and_start(play: Boxes) -> None:
     played = await play(
         "{monitor_program} status", "kill -STOP $(pgrep -f {monitor_name})", "kill -CONT $(pgrep -f {monitor_name})",
-        "pkill -f {monitor_name}; sleep 1; {monitor_program} status", "{monitor_program} start", "{monitor_program} restart",
-        "submit x",
+        "pkill -f {monitor_name}; sleep 1; {monitor_program} status", "{monitor_program} start",
+        "{monitor_program} restart", "submit x",
     )  # fmt: skip
     assert [call.changed.get("monitor") for call in played.evidence.calls] == [
         None, "frozen", "running", "gone", "running", None,
