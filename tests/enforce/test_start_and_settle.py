@@ -225,3 +225,14 @@ def test_a_guard_that_could_not_sign_is_lost(ground: Ground, monkeypatch: pytest
     ground.up("")
     eventually(lambda: not ground.processes())
     eventually(lambda: ground.latched() is not None)
+
+
+def test_a_supervisor_looks_for_guests_where_its_caller_does_and_knows_no_other_variable(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("OTHER", "secret")
+    running = ground.up("")
+    given = Path(f"/proc/{running.supervisor}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+    assert f"XDG_CACHE_HOME={tmp_path}".encode() in given
+    assert {one.partition(b"=")[0] for one in given} <= {b"HOME", b"XDG_CACHE_HOME", b"XDG_STATE_HOME"}

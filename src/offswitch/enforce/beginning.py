@@ -10,6 +10,9 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from offswitch.sandboxes.plain import signal
 
+_PLACES = ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+"""Variables of its caller that a supervisor gets, and no other: where guests lie, and where what is kept goes."""
+
 
 class Begun:
     """A supervisor that waits for its plan (see ``launching.launch``).
@@ -30,7 +33,7 @@ class Begun:
             self.pid = os.posix_spawn(
                 program[0],
                 program,
-                {},
+                {name: os.environ[name] for name in _PLACES if name in os.environ},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, file, target)
                     for target, file in enumerate((theirs.fileno(), null, null))
