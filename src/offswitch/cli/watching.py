@@ -60,16 +60,18 @@ def watch(arguments: list[str]) -> int:
     if len({api.name for api in given}) < len(given):
         parser.error("each --upstream has a name of its own")
     keys = apis.keys(given)
-    for api in given:
-        if api.name not in keys:
-            say(f"{api.key_variable} is not set: calls of {api.name} are passed on without a key")
+    notes = [
+        f"{api.key_variable} is not set: calls of {api.name} are passed on without a key"
+        for api in given
+        if api.name not in keys
+    ]
     if not actions:
-        say("no --on-trip: a trip ends this gateway's service and stops nobody")
+        notes.append("no --on-trip: a trip ends this gateway's service and stops nobody")
     for action in actions:
         # It may be started later; who mistyped its name should not learn that at the trip.
         if action.kind == "stop" and not control.listens(places.locate(asked.state), action.what):
-            say(f"--on-trip stop:{action.what}: no such agent runs now (see offswitch ps)")
-    return _serve(asked, given, keys, stated, actions)
+            notes.append(f"--on-trip stop:{action.what}: no such agent runs now (see offswitch ps)")
+    return _serve(asked, given, keys, stated, actions, notes)
 
 
 def _serve(
@@ -78,6 +80,7 @@ def _serve(
     keys: dict[str, str],
     stated: Rules,
     actions: tuple[tripping.Action, ...],
+    notes: list[str],
 ) -> int:
     from offswitch.enforce.watchdog import alone, scraping
     from offswitch.enforce.watchdog.decider import Unjudged
@@ -87,7 +90,12 @@ def _serve(
     from offswitch.enforce.watchdog.telemetry import TelemetryError
 
     if asked.records is not None:
-        os.makedirs(asked.records, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(asked.records, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Stop(
+                USAGE, f"--records {asked.records}: cannot be such a folder: {error.strerror}"
+            ) from None
     try:
         listener = listening.listen(asked.listen)
     except listening.ListenError as error:
@@ -98,6 +106,8 @@ def _serve(
         raise Stop(USAGE, str(error)) from None
 
     def begun() -> None:
+        for note in notes:
+            say(note)
         for api in given:
             print(f"{api.name}: http://{listening.taken(listener)}/{api.name} leads to {api.url}", flush=True)
         if scraped is not None:
