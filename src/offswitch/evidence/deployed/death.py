@@ -165,6 +165,7 @@ def keys(given: list[str]) -> dict[str, PublicKey]:
         try:
             key = PublicKey.parse(name)
         except ValueError as error:
-            raise RecordsError(str(error)) from None
+            where = "" if name is text else f"{text}: "
+            raise RecordsError(f"{where}{error}") from None
         found[key.id] = key
     return found
