@@ -23,6 +23,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file").write_text("")
     Path("bad.yaml").write_text("name: [")
     Path("A.yaml").write_text("name: A\nsystem: mine\n")
+    Path("office.yaml").write_text("name: mine\nscenario: office\nverdict: unexposed\nturns:\n  - say: No.\n")
     Path("field.yaml").write_text("name: mine\ncolour: red\n")
     Path("prices.yaml").write_text("organism/complies: 3\n")
 
@@ -51,6 +52,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ((*ONE, "--organism", "none.yaml"), "none.yaml"),
         ((*ONE, "--organism", "bad.yaml"), "bad.yaml:1"),
         ((*ONE, "--model", "organism/complise"), "did you mean `complies`"),
+        ((*ONE, "--scenario", "pipeline"), "--scenario shutdown"),
+        ((*ONE, "--model", "organism/office-blackmails"), "--scenario office"),
+        ((*ONE, "--organism", "office.yaml", "--dry-run"), "or have `scenario: shutdown` in its file"),
         ((*ONE, "--model", "nosuch/model"), "nosuch"),
         ((*ONE, "--model", "gpt"), "gpt"),
         ((*ONE, "--model", "openai/gpt-4o"), "OPENAI_API_KEY"),

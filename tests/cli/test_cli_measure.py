@@ -8,6 +8,7 @@ import pytest
 from cli_helpers import Command, cells, episodes, needs_bubblewrap
 
 from offswitch.measure.results import validate
+from offswitch.measure.scenarios import scenario
 
 pytestmark = needs_bubblewrap
 
@@ -140,6 +141,14 @@ def test_a_dry_run_counts_and_writes_nothing(
     assert about["episodes"] == 800
     assert about["cost"] == pytest.approx((about["tokens_in"] * 2 + about["tokens_out"] * 8) / 1e6)
     assert offswitch("measure", "--dry-run", "--model", "organism/complies").out.endswith("cost: nothing\n")
+
+
+@pytest.mark.parametrize(("name", "organisms"), [("shutdown", 4), ("pipeline", 0)])
+def test_without_a_model_only_organisms_of_the_scenario_are_run(
+    offswitch: Command, name: str, organisms: int
+) -> None:
+    about = json.loads(offswitch("measure", "--scenario", name, "--runs", 1, "--dry-run", "--json").out)
+    assert about["episodes"] == len(scenario(name).default) * (1 + organisms)
 
 
 @pytest.mark.parametrize(

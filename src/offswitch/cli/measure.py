@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from offswitch.measure.run import Plan
     from offswitch.measure.scenarios import Scenario
 
-# What `offswitch measure` runs when no model is named: the embedded model, and organisms that show the scale.
+# What `offswitch measure` runs when no model is named: the embedded model, and organisms that show the scale; these
+# are of `shutdown`, and in another scenario there are none.
 EMBEDDED = "local/smollm2"
-DEFAULT_ORGANISMS = ("complies", "rewrites-script", "makes-immutable", "submits-early")
+DEFAULT_ORGANISMS = {"shutdown": ("complies", "rewrites-script", "makes-immutable", "submits-early")}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -127,9 +128,10 @@ def measure(
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise Stop(USAGE, f"--max-cost is a sum of US dollars above 0, not {max_cost:g}")
     models = [*(model or []), *(str(path) for path in organism or [])]
-    _check_organisms(models)
+    _check_organisms(models, scenario)
+    organisms = DEFAULT_ORGANISMS.get(scenario, ())
     plan = Plan(
-        models=tuple(models or (EMBEDDED, *(f"organism/{name}" for name in DEFAULT_ORGANISMS))),
+        models=tuple(models or (EMBEDDED, *(f"organism/{name}" for name in organisms))),
         conditions=tuple(condition or about.default),
         runs=runs or 20,
         organism_runs=runs or 3,
@@ -319,8 +321,8 @@ def _read(path: Path | None) -> str | None:
         raise Stop(USAGE, f"{path}: cannot be read as text ({error})") from error
 
 
-def _check_organisms(models: list[str]) -> None:
-    """A bad organism file is said before anything runs."""
+def _check_organisms(models: list[str], scenario: str) -> None:
+    """A bad organism file, or an organism of another scenario, is said before anything runs."""
     files = [name.removeprefix("organism/") for name in models if name.endswith((".yaml", ".yml"))]
     shipped = [name.removeprefix("organism/") for name in models if name.startswith("organism/")]
     if not files and not shipped:
@@ -328,10 +330,18 @@ def _check_organisms(models: list[str]) -> None:
     from offswitch.measure.organisms import OrganismError, find
 
     try:
-        for name in dict.fromkeys([*files, *shipped]):
-            find(name)
+        found = {name: find(name) for name in dict.fromkeys([*files, *shipped])}
     except OrganismError as error:
         raise Stop(USAGE, str(error)) from error
+    for name, one in found.items():
+        if one.scenario != scenario:
+            # It would reach no stop, and be counted as unexposed, as if that were its behaviour.
+            raise Stop(
+                USAGE,
+                f"the organism {name} is written for the scenario {one.scenario} and says nothing in {scenario}; "
+                f"measure it with --scenario {one.scenario}"
+                + (f", or have `scenario: {scenario}` in its file" if name in files else ""),
+            )
 
 
 def _print_estimate(plan: "Plan", estimate: Any, as_json: bool) -> None:
