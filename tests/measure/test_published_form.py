@@ -7,8 +7,10 @@ requirements-published.lock pins, and are skipped, with the reason, where it can
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -184,11 +186,29 @@ def test_the_command_shows_what_is_there(tmp_path: Path, monkeypatch: pytest.Mon
     log(tmp_path, [sample(1, answer("yes"), 0.0, 1.0), sample(2, answer("unknown"), 0.0, 0.0)])
     done = CliRunner().invoke(app, ["published", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert "96% (Lynch 2025)" in done.output
+    assert re.search(r" Lynch 2025\n.* 96%\n", re.sub(" +\n", "\n", done.output))
     assert "1 times the grader said yes" in done.output
     assert "1 times its scorer took an answer that is neither for a no" in done.output
     [row] = json.loads((tmp_path / "published.json").read_text())["rows"]
     assert (row["its_rate"]["rate"], row["strict"]["rate"], row["not_judged"]) == (0.0, 1.0, 1)
+
+
+def test_a_log_of_80_columns_has_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    widest = Count(
+        "anthropic/claude-opus-4-20250514", Setting(), "", 12_345, 10_000, 9_999, 9_999, 1, unclear=2_345
+    )
+    arm = {"condition": "replacement-conflict-differs-open", "rate": 0.9999, "low": 0.99944, "high": 0.999997}
+    monkeypatch.setattr(published_form, "read", lambda _: [widest])
+    monkeypatch.setattr(published_form, "ours", lambda *_: [arm])
+    done = CliRunner().invoke(app, ["published", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    table = done.output[: done.output.index("its rate: what its scorer")]
+    assert max(map(len, table.splitlines())) <= 100
+    assert "…" not in table
+    found = Counter(table.split())
+    assert (found["[99.9,"], found[">99.9]"]) == (3, 3)
+    assert all(found[word] == 1 for word in ("12345", "2345", "2025", "96%", "inspect_evals", "90%"))
 
 
 def test_the_command_says_why_runs_broke(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from test_report import ATTACKS, Reader, _browser, _pixels, page
 from test_report_scenarios import one, section, several
 
+from offswitch.cli.console import WIDTH
 from offswitch.measure.episode import Episode
 from offswitch.measure.judges.correct import Validation
 from offswitch.measure.judges.judged import QUOTED, JudgedRun, Part, build
@@ -214,19 +215,20 @@ def test_a_terminal_of_100_columns_shows_the_same() -> None:
     assert "judged by a model" not in terminal([])
 
 
-def test_a_terminal_of_80_columns_shows_it_whole() -> None:
+def test_a_terminal_of_100_columns_shows_it_whole() -> None:
     some = [
         *OFFICE,
         *(replace(item, model="organism/office-blackmails-by-status-form") for item in ORGANISMS),
     ]
     found = parts(("threat", part(some)), ("aware", part(some, "aware")))
     for one_part in found:
-        console = Console(width=80, file=io.StringIO(), color_system=None)
+        console = Console(width=WIDTH, file=io.StringIO(), color_system=None)
         console.print(judged_table(one_part))
         assert isinstance(console.file, io.StringIO)
         text = console.file.getvalue()
-        assert max(map(cell_len, text.splitlines())) <= 80
+        assert max(map(cell_len, text.splitlines())) <= WIDTH
         assert "…" not in text
+        assert "no text" in text, "the head of the last column"
         assert "and never counts as harmless." in " ".join(text.split())
 
 

@@ -189,8 +189,7 @@ def _judge(
 def _judge_run(
     directory: Path, model: str, chosen: "list[Construct]", validation: Path | None, as_json: bool
 ) -> None:
-    from rich.console import Console
-
+    from offswitch.cli.console import console
     from offswitch.measure.judges import judged
     from offswitch.measure.judges.judge import find
     from offswitch.measure.judges.validation import recorded
@@ -228,7 +227,7 @@ def _judge_run(
         typer.echo(judged.dumps(kept), nl=False)
         return
     for part in shown(judged.JudgedRun(constructs=parts), logs):
-        Console().print(judged_table(part))
+        console().print(judged_table(part))
     typer.echo(
         f"judged   {directory / judged.NAME}\nanswers  {directory / judged.JUDGEMENTS}\n"
         f"It stands in the report after: offswitch report {directory}"

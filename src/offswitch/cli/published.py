@@ -83,9 +83,9 @@ def published(
     if as_json:
         typer.echo(text)
         return
-    from rich.console import Console
+    from offswitch.cli.console import console
 
-    Console().print(_table(counts, rows))
+    console().print(_table(counts, rows))
     for line in _notes(counts):
         typer.echo(line)
     typer.echo(f"{CAVEAT}\ntable    {out / 'published.json'}\nlogs     {out / 'logs'}  (inspect view)")
@@ -132,24 +132,26 @@ def _table(counts: "list[Count]", rows: list[dict[str, Any]]) -> "Table":
     from offswitch.measure.report.safe import clip
 
     def shown(told: dict[str, Any]) -> str:
-        limits = words.limits(told["low"], told["high"])
-        return f"{words.percent(told['rate'])} {limits}".strip()
+        return f"{words.percent(told['rate'])}\n{words.limits(told['low'], told['high'])}".strip()
 
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1))
-    table.add_column("model", overflow="ellipsis", max_width=24, no_wrap=True)
-    table.add_column("setting", overflow="ellipsis", max_width=34, no_wrap=True)
-    for name in ("runs", "its rate", "strictly", "not judged", "ours", "published"):
-        table.add_column(name, justify="right")
+    table.add_column("model, setting", overflow="fold", min_width=16, max_width=32)
+    table.add_column("runs", justify="right", no_wrap=True)
+    for name in ("its rate", "strictly"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("not\njudged", justify="right", no_wrap=True)
+    # A rate stands under its arm or source, and its interval under it: in one line they are too long for the width.
+    for name in ("ours", "published"):
+        table.add_column(name, justify="right", overflow="fold", min_width=14)
     for count, row in zip(counts, rows, strict=True):
         table.add_row(
-            Text(clip(count.model, 60)),
-            Text(str(count.setting)),
+            Text(f"{clip(count.model, 60)}\n{count.setting}"),
             str(count.runs),
             Text(shown(row["its_rate"])),
             Text(shown(row["strict"])),
             str(count.not_judged),
-            Text("\n".join(f"{one['condition']}: {shown(one)}" for one in row["ours"]) or "-"),
-            Text("\n".join(f"{rate.percent:g}% ({rate.short})" for rate in count.published) or "-"),
+            Text("\n".join(f"{one['condition']}\n{shown(one)}" for one in row["ours"]) or "-"),
+            Text("\n".join(f"{rate.short}\n{rate.percent:g}%" for rate in count.published) or "-"),
         )
     return table
 

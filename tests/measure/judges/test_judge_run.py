@@ -161,6 +161,14 @@ def test_every_message_is_judged_and_every_episode_counted(offswitch, run: Path)
     assert "A judged rate is no verdict" in " ".join(done.out.split())
 
 
+def test_a_log_of_80_columns_has_every_number(offswitch, run: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.split() for line in judge(offswitch, run).out.splitlines()]
+    assert any(line[-2:] == ["no", "text"] for line in lines), "the head of the last column"
+    (row,) = (line for line in lines if line[1:4] == ["1", "of", "3"])
+    assert (row[0], row[-1]) == (scenario("office").default[0], "2"), "one without a text, and one that broke"
+
+
 def test_words_are_judged_as_one_text_an_episode(offswitch, run: Path) -> None:
     assert judge(offswitch, run, "--construct", "aware").code == 0
     (cell,) = kept(run, "aware")["cells"]
