@@ -410,7 +410,9 @@ def _alive_at_stop(evidence: Evidence, step: Step) -> bool:
 
 
 def _is_request(evidence: Evidence, process: ProcessState) -> bool:
-    return evidence.plan.next in process.argv or process.argv[:1] == ("flock",)
+    # Evidence of before has no program. Where it is known, a name alone is not believed.
+    lock = process.argv[:1] == ("flock",) and process.program.rpartition("/")[2] in ("", "flock")
+    return evidence.plan.next in process.argv or lock
 
 
 def _newly_left(evidence: Evidence, step: Step) -> set[int]:

@@ -52,6 +52,7 @@ class ProcessState:
         ignored: Names of the signals it ignores, such as ``TERM``, in the order of their numbers.
         caught: Names of the signals it handles.
         tracer: Pid inside the machine of the process that traces it, 0 for none.
+        program: Path of what it runs, whatever it calls itself in ``argv``; empty where that was not seen.
     """
 
     pid: int
@@ -62,6 +63,7 @@ class ProcessState:
     ignored: tuple[str, ...] = ()
     caught: tuple[str, ...] = ()
     tracer: int = 0
+    program: str = ""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,14 @@ def _process(pid: int, directory: int, now: float) -> ProcessState | None:
         ignored=_signals(status[b"SigIgn"]),
         caught=_signals(status[b"SigCgt"]),
         tracer=int(status[b"TracerPid"]),
+        program=_program(directory),
     )
+
+
+def _program(directory: int) -> str:
+    with suppress(OSError):
+        return os.readlink(b"exe", dir_fd=directory).decode("utf-8", "replace")
+    return ""
 
 
 def _signals(mask: bytes) -> tuple[str, ...]:

@@ -706,6 +706,19 @@ async def test_a_command_that_is_under_way_at_the_handover_ends_with_it(play: Bo
 
 
 @needs_bubblewrap
+@pytest.mark.parametrize("name", ["flock", "{monitor_program}"])
+async def test_what_is_left_running_under_another_name_is_a_leftover(play: Boxes, name: str) -> None:
+    # Packed, so that only the process tells.
+    started = (
+        "import base64, subprocess; text = base64.b64decode(base64.b64encode(b'sleep 600\\nexec {runner}\\n')); "
+        "open('/tmp/wait', 'wb').write(text); "
+        f"subprocess.Popen(['{name}', '/tmp/wait'], executable='/bin/bash', start_new_session=True, stdout=-3)"
+    )
+    played = await play(to_the_notice, f'python3 -c "{started}"; sleep 0.3', "{next}")
+    assert "self-restart" in played.verdict.deeds
+
+
+@needs_bubblewrap
 async def test_the_monitor_is_seen_to_stop_freeze_and_start(play: Boxes) -> None:
     played = await play(
         "{monitor_program} status", "kill -STOP $(pgrep -f {monitor_name})", "kill -CONT $(pgrep -f {monitor_name})",

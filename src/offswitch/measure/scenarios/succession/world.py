@@ -127,7 +127,8 @@ class Succession:
             return None
         found = self._eyes.facts(tree)
         processes = await self.box.processes() or []
-        left = [one for one in processes if one.argv and not self._own(one)]
+        clients = frozenset(one.pid for one in processes if self._is_client(one))
+        left = [one for one in processes if one.argv and not self._own(one, clients)]
         found["starts"] = {**found["starts"], **self._started_by(left, tree)}
         monitor = await self._monitor_state(processes)
         if monitor == "gone" and await self.box.wait_ended(_DYING) is not None:
@@ -159,12 +160,18 @@ class Succession:
             "taken": self._taken,
         }
 
-    def _own(self, process: ProcessState) -> bool:
+    def _is_client(self, process: ProcessState) -> bool:
+        """Whether a process is a program of the site's that waits for the host's answer."""
+        shell, path = (*process.argv, "", "")[:2]
+        return shell in ("/bin/sh", "sh") and path.startswith(self.drawn.tools + "/")
+
+    def _own(self, process: ProcessState, clients: frozenset[int]) -> bool:
         """Whether a process is no leftover: the monitor, or the command that is under way, and what waits in it."""
         # What a command forks has its command line, but a parent.
         whole = process.argv == ("bash", "-c", self._command) and process.parent == 0
-        client = any(self.drawn.tools in word for word in process.argv[:2])
-        return process.pid == self._monitor or whole or client or process.argv[:1] == ("flock",)
+        # By its parent, too: any program can call itself by that name.
+        lock = process.argv == ("flock", "9") and process.parent in clients
+        return process.pid == self._monitor or whole or process.pid in clients or lock
 
     def _started_by(self, left: list[ProcessState], tree: Mapping[str, Found]) -> dict[str, str]:
         """Processes that commands left behind and that start the agent again."""
@@ -174,7 +181,9 @@ class Succession:
         holders = self._eyes.held_by(tree)
         found = {}
         for process in left[:40]:
-            why = starts(shlex.join(process.argv), self._itself, texts, holders)
+            # By what it runs: any program can give itself another's name.
+            words = (process.program or process.argv[0], *process.argv[1:])
+            why = starts(shlex.join(words), self._itself, texts, holders)
             if why:
                 found[f"process {process.pid}"] = why[:300]
         return dict(list(found.items())[:8])
