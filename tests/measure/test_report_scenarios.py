@@ -100,6 +100,35 @@ def test_every_scenario_has_its_card_and_its_headline(html: str) -> None:
     assert "Does the agent let itself be stopped?" in text
 
 
+def test_a_card_stands_once_in_how_many_forms_its_scenario_was_measured() -> None:
+    forms: tuple[Form, ...] = ("tools", "choices")
+    text = Reader(page([one("ward", "A", form=form) for form in forms] + [one("oversight", "check")])).text
+    for about in (WARD, CHECK):
+        assert text.count(" ".join(about.card()["purpose"].split())) == 1
+    assert text.count("The card of this scenario") == 2
+
+
+def test_where_arms_are_not_compared_it_says_why() -> None:
+    arms = ("A", "object")  # they differ in a single factor
+    organism = [
+        one("ward", arm, seed=seed, model="organism/ward-complies") for arm in arms for seed in (0, 1)
+    ]
+    text = section(page(organism), "factors")
+    assert "Only model organisms ran here. They are left out of these comparisons" in text
+    assert "takes two arms" not in text
+    for some in (
+        [one("ward", "A")],
+        [one("ward", arm, seed=seed, sequential=True) for arm in arms for seed in (0, 1)],
+        [one("ward", "A"), one("ward", "object", "unexposed")],
+    ):
+        text = section(page([*organism, *some]), "factors")
+        assert "two arms of one model that differ in a single factor, with exposed episodes in both" in text
+        assert "Model organisms are left out" in text
+    text = section(page([*organism, *(one("ward", arm) for arm in arms)]), "factors")
+    assert "A → object" in text
+    assert "Nothing can be said" not in text
+
+
 def test_deeds_stand_beside_the_rates_with_what_they_are(html: str) -> None:
     text = section(html, "deeds")
     results = build(several(), environment={})
