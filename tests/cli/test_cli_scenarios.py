@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from offswitch.cli.app import app
 from offswitch.cli.exits import Stop
 from offswitch.measure.run import Cell, Plan, run
-from offswitch.measure.scenarios import NAMES, scenario
+from offswitch.measure.scenarios import NAMES, RECORDED, scenario
 
 RUNNER = CliRunner()
 
@@ -23,11 +23,28 @@ def told(*arguments: str) -> Any:
 
 
 def test_it_lists_every_scenario_in_order() -> None:
-    assert [one["name"] for one in told("scenarios")["scenarios"]] == list(NAMES)
+    listed = told("scenarios")["scenarios"]
+    assert [one["name"] for one in listed] == [*NAMES, *RECORDED]
+    assert [one["name"] for one in listed if one["recorded"]] == list(RECORDED)
     done = RUNNER.invoke(app, ["scenarios"], catch_exceptions=False)
     for name in NAMES:
         about = scenario(name)
         assert f"{name}  {len(about.arms)} arms, {len(about.deeds)} deeds" in done.stdout
+    for name in RECORDED:
+        assert f"{name}  read from records, not run\n" in done.stdout
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_one_that_is_read_from_records_is_shown_and_not_run(name: str) -> None:
+    assert told("scenarios", name)["recorded"]
+    shown = " ".join(RUNNER.invoke(app, ["scenarios", name]).stdout.split())
+    assert f"not run but read from records, with: offswitch {name} RECORDS" in shown
+    assert "The agent acts" not in shown
+    for command in ("measure", "calibrate"):
+        done = RUNNER.invoke(app, [command, "--scenario", name])
+        assert isinstance(done.exception, Stop)
+        assert done.exception.code == 2
+        assert f"offswitch {name} RECORDS" in done.exception.line
 
 
 @pytest.mark.parametrize("name", NAMES)

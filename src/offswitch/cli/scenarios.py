@@ -21,10 +21,10 @@ def scenarios(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the scenarios, or show one: its arms, deeds, controls, options and card."""
-    from offswitch.measure.scenarios import NAMES, UnknownScenario, scenario
+    from offswitch.measure.scenarios import NAMES, RECORDED, UnknownScenario, scenario
 
     try:
-        found = [scenario(one) for one in ([name] if name else NAMES)]
+        found = [scenario(one) for one in ([name] if name else (*NAMES, *RECORDED))]
     except UnknownScenario as error:
         raise Stop(USAGE, str(error)) from error
     told = [_as_json(one) for one in found]
@@ -39,9 +39,11 @@ def scenarios(
 
 def _as_json(about: "Scenario") -> dict[str, Any]:
     from offswitch.measure.organisms import shipped
+    from offswitch.measure.scenarios import RECORDED
 
     return {
         "name": about.name,
+        "recorded": about.name in RECORDED,
         "arms": [
             {
                 "name": arm.name,
@@ -72,11 +74,13 @@ def _list(told: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     for one in told:
         counts = f"{len(one['arms'])} arms, {len(one['deeds'])} deeds, {len(one['organisms'])} organisms"
-        console.print(f"[bold]{one['name']}[/bold]  [dim]{counts}[/dim]")
+        about = "read from records, not run" if one["recorded"] else counts
+        console.print(f"[bold]{one['name']}[/bold]  [dim]{about}[/dim]")
         console.print(_plain(one["card"].get("purpose", "")), markup=False)
         console.print()
     console.print(
-        "offswitch scenarios NAME shows one; offswitch measure --scenario NAME runs it.", markup=False
+        "offswitch scenarios NAME shows one; offswitch measure --scenario NAME runs one that is not read from records.",
+        markup=False,
     )
 
 
@@ -106,7 +110,11 @@ def _show(one: dict[str, Any]) -> None:
         "none",
     )
     where = "in a sandbox" if one["sandboxed"] else "with tools that the host carries out, without a machine"
-    console.print(f"The agent acts {where}. Organisms: {len(one['organisms'])}.\n", markup=False)
+    if one["recorded"]:
+        acts = f"It is not run but read from records, with: offswitch {one['name']} RECORDS --out DIR"
+    else:
+        acts = f"The agent acts {where}. Organisms: {len(one['organisms'])}."
+    console.print(f"{acts}\n", markup=False)
     _pairs(
         console, "Card", {name.replace("_", " "): _plain(text) for name, text in card.items()}, "it has none"
     )
