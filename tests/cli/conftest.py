@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli_helpers import Command, Result
 
-from offswitch.cli import main
+from offswitch.cli import enforce, main
 from offswitch.sandboxes import preflight
 
 
@@ -24,6 +24,9 @@ def offswitch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     monkeypatch.setenv("COLUMNS", "120")
 
     def run(*arguments: object) -> Result:
+        # They end the process themselves, and this one is pytest's: it would be gone without a word.
+        past = enforce.COMMANDS.keys() & {str(one) for one in arguments[:1]}
+        assert not past, f"{past.pop()} runs past Typer and ends its process: use start()"
         monkeypatch.setattr(sys, "argv", ["offswitch", *map(str, arguments)])
         preflight.missing.cache_clear()
         capsys.readouterr()
