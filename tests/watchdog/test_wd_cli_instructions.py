@@ -329,5 +329,5 @@ def test_a_folder_of_records_is_shown_as_well(tmp_path: Path, capsys: pytest.Cap
             command.main(arguments)
     with pytest.raises(Stop, match="--run goes with NAME"):
         command.main(["--records", str(tmp_path), "--run", "r1"])
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(Stop, match="no such folder"):
         command.main(["--records", __file__])
