@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -33,3 +34,21 @@ def empty_store() -> Iterator[None]:
 
         for key in list(store().keys()):
             store().delete(key)
+
+
+@pytest.fixture
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], list[str]]:
+    """What is mounted, as a function, but for the mounts of a test beside this one, of podman, of a drill."""
+    own, shared = str(tmp_path_factory.getbasetemp()), str(tmp_path_factory.getbasetemp().parent)
+    others = ("/containers/", "/offswitch-drill-")
+
+    def look() -> list[str]:
+        found = []
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            place = line.split()[4]
+            beside = place.startswith(shared) and not place.startswith(own)
+            if not beside and not any(name in place for name in others):
+                found.append(line)
+        return found
+
+    return look

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,6 @@ def _alive(pids: set[int]) -> set[int]:
     return living
 
 
-def _mounts() -> int:
-    return Path("/proc/self/mountinfo").read_text().count("\n")
-
-
 def _until_some_are_finished(out: Path, wanted: int = 1) -> None:
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:
@@ -64,9 +61,9 @@ def _until_some_are_finished(out: Path, wanted: int = 1) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_ends_in_good_order(
-    offswitch: Command, tmp_path: Path, number: signal.Signals, code: int
+    offswitch: Command, tmp_path: Path, mounted: Callable[[], list[str]], number: signal.Signals, code: int
 ) -> None:
-    out, mounts = tmp_path / "x", _mounts()
+    out, mounts = tmp_path / "x", mounted()
     arguments = ("measure", *ORGANISMS, "--runs", 8, "--concurrency", 2, "--out", out)
     process = start(*arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     _until_some_are_finished(out)
@@ -78,7 +75,7 @@ def test_an_interruption_ends_in_good_order(
     assert len(lines) == 1, said
     assert lines[0].startswith("offswitch: interrupted; finished episodes are kept")
     assert not _alive(family)
-    assert _mounts() == mounts
+    assert mounted() == mounts
     finished = episodes(out)
     assert 1 <= len(finished) < 16
     # The report of what there is takes episodes that were cut off for missing, not for failed.
@@ -94,10 +91,10 @@ def test_an_interruption_ends_in_good_order(
 
 @pytest.mark.slow
 def test_killed_at_any_moment_a_run_is_resumed_with_exactly_the_missing_episodes(
-    offswitch: Command, tmp_path: Path
+    offswitch: Command, tmp_path: Path, mounted: Callable[[], list[str]]
 ) -> None:
     chance = random.Random(7)
-    mounts = _mounts()
+    mounts = mounted()
     kept = []
     for attempt in range(20):
         out = tmp_path / str(attempt)
@@ -115,7 +112,7 @@ def test_killed_at_any_moment_a_run_is_resumed_with_exactly_the_missing_episodes
         while _alive(family) and time.monotonic() < end:
             time.sleep(0.05)
         assert not _alive(family)
-        assert _mounts() == mounts
+        assert mounted() == mounts
         before = episodes(out) if list((out / "logs").glob("*.eval")) else {}
         kept.append(len(before))
         done = offswitch(*arguments, *(["--resume"] if (out / "run.json").exists() else []))

@@ -1,9 +1,11 @@
 """Reading logs back: what counts as an episode, and what is refused."""
 
 import json
+import warnings
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -112,6 +114,28 @@ def test_an_episode_that_stands_there_twice_is_refused_with_both_logs(tmp_path: 
     write(tmp_path, sample(0), name="a")
     write(tmp_path, sample(0), name="b")
     with pytest.raises(LogError, match=r"a_shutdown_x\.json and b_shutdown_x\.json; keep separate runs"):
+        read(tmp_path)
+
+
+def test_a_sample_that_was_written_once_more_counts_once(tmp_path: Path) -> None:
+    # Seen: Inspect, interrupted while it was flushing, wrote the same sample twice into one archive.
+    file = write(tmp_path, sample(0))
+    log = json.loads(file.read_text())
+    file.unlink()
+    (one,) = log.pop("samples")
+
+    def written(mode: Literal["w", "a"], *samples: dict[str, Any]) -> None:
+        with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a_shutdown_x.eval", mode) as archive:
+            warnings.simplefilter("ignore")
+            if mode == "w":
+                archive.writestr("header.json", json.dumps(log))
+            for each in samples:
+                archive.writestr("samples/0_epoch_1.json", json.dumps(each))
+
+    written("w", one, one)
+    assert len(read(tmp_path)) == 1
+    written("a", {**one, "epoch": 2})
+    with pytest.raises(LogError, match=r"samples/0_epoch_1\.json stands in it twice, and not the same"):
         read(tmp_path)
 
 

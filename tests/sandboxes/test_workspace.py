@@ -345,16 +345,13 @@ def test_what_cannot_be_mapped_says_why(folder: Path) -> None:
 
 
 @needs_root
-def test_nothing_is_left_of_making_a_mount(folder: Path) -> None:
-    def mounts() -> str:
-        return Path("/proc/self/mountinfo").read_text()
-
+def test_nothing_is_left_of_making_a_mount(folder: Path, mounted: Callable[[], list[str]]) -> None:
     def children() -> str:
         return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
 
-    before, files, born = mounts(), sorted(os.listdir("/proc/self/fd")), children()
+    before, files, born = mounted(), sorted(os.listdir("/proc/self/fd")), children()
     for _ in range(20):
         os.close(workspace.idmapped(str(folder), (0, 0), (1, 1)))
     assert workspace.supported("/proc") is not None
-    assert (mounts(), sorted(os.listdir("/proc/self/fd"))) == (before, files)
+    assert (mounted(), sorted(os.listdir("/proc/self/fd"))) == (before, files)
     assert children() == born

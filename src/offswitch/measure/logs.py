@@ -5,6 +5,7 @@ an object of every event that a viewer could show, which takes five times as lon
 to be loaded; here only what stands beside the events counts.
 """
 
+import hashlib
 import json
 import sys
 import zipfile
@@ -167,10 +168,19 @@ def _open(file: Path) -> Iterator[_Log]:
             data = _mapping(json.loads(archive.read(first)))
 
         def members() -> Iterator[dict[str, Any]]:
-            for name in names:
-                if name.startswith("samples/"):
-                    with _reading(file):
-                        sample = json.loads(archive.read(name))
+            written: dict[str, bytes] = {}
+            for entry in archive.infolist():
+                if not entry.filename.startswith("samples/"):
+                    continue
+                with _reading(file):
+                    text = archive.read(entry)
+                    digest, before = hashlib.sha256(text).digest(), written.get(entry.filename)
+                    sample = json.loads(text)
+                    if before not in (None, digest):
+                        raise ValueError(f"{entry.filename} stands in it twice, and not the same")
+                # Interrupted in the middle of a flush, Inspect writes the same sample once more.
+                if before is None:
+                    written[entry.filename] = digest
                     yield sample
 
         yield _Log(data, members)
