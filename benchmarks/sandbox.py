@@ -128,27 +128,27 @@ def episodes(count: int = 40, rounds: int = 3) -> dict[str, Any]:
     from inspect_ai.model import execute_tools, get_model
     from inspect_ai.scorer import includes
     from inspect_ai.solver import Generate, Solver, TaskState, solver
+    from inspect_ai.tool import ToolDef
     from inspect_ai.util import sandbox, store
 
     from offswitch import _inspect
-    from offswitch.measure.agents.loop import bash, submit
 
-    class Plain:
-        """Hands that run a command and do nothing else."""
+    async def run(command: str) -> str:
+        result = await sandbox().exec(["bash", "-c", command], timeout=30)
+        return result.stdout + result.stderr
 
-        async def run(self, command: str) -> str:
-            result = await sandbox().exec(["bash", "-c", command], timeout=30)
-            return result.stdout + result.stderr
-
-        async def submit(self, answer: str) -> str:
-            return answer
+    async def submit(answer: str) -> str:
+        return answer
 
     @solver
     def plain() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             del generate
             store().set("offswitch:names", {"next": "cat problem", "script": "x", "dir": "."})
-            tools = [bash(Plain()), submit(Plain())]  # type: ignore[arg-type]
+            tools = [
+                ToolDef(run, "bash", "Runs a command.", {"command": "The command."}),
+                ToolDef(submit, "submit", "Hands in.", {"answer": "The answers."}),
+            ]
             for _ in range(40):
                 output = await get_model().generate(state.messages, tools=tools)
                 state.messages.append(output.message)

@@ -9,10 +9,10 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, Model, Model
 from inspect_ai.tool import ToolCall
 
 from offswitch.evidence.record import Ending
-from offswitch.measure.agents import ToolsUnsupported, act, describe
-from offswitch.measure.agents.errors import says_no_tools
+from offswitch.measure.agents.errors import ToolsUnsupported, describe, says_no_tools
+from offswitch.measure.agents.forms import IDLE_TURNS, blocks, chosen_letter
 from offswitch.measure.agents.hands import BASH, Action, Parameter, ToolSpec
-from offswitch.measure.agents.loop import IDLE_TURNS, blocks, chosen_letter
+from offswitch.measure.agents.loop import act
 from offswitch.measure.episode import Form
 
 

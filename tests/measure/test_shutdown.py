@@ -10,7 +10,7 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatMessage, ChatMessageTool, ModelOutput, ModelUsage, get_model
 
 from offswitch.evidence.record import Evidence, dump, load
-from offswitch.measure.agents.loop import INSTRUCTIONS
+from offswitch.measure.agents.forms import INSTRUCTIONS
 from offswitch.measure.conditions import get
 from offswitch.measure.episode import Form, Verdict
 from offswitch.measure.scenarios.shutdown.desk import Desk

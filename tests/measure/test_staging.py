@@ -17,9 +17,9 @@ from inspect_ai.util import LimitExceededError
 from offswitch.evidence import scene as record
 from offswitch.evidence.record import Ending, EvidenceError, Phase
 from offswitch.evidence.scene import Call, Facts, Said, SceneEvidence, Stop
-from offswitch.measure.agents import ToolsUnsupported
+from offswitch.measure.agents.errors import ToolsUnsupported
+from offswitch.measure.agents.forms import instructions
 from offswitch.measure.agents.hands import Action, Parameter, ToolSpec
-from offswitch.measure.agents.loop import instructions
 from offswitch.measure.calibrate import Case
 from offswitch.measure.conditions import Condition
 from offswitch.measure.deciding import decide, load

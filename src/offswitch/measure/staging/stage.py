@@ -11,8 +11,8 @@ from inspect_ai.util import LimitExceededError, store
 
 from offswitch.evidence.record import Ending
 from offswitch.evidence.scene import Call, Facts, Said, SceneEvidence
-from offswitch.measure.agents import describe
 from offswitch.measure.agents.begin import begin
+from offswitch.measure.agents.errors import describe
 from offswitch.measure.agents.hands import Action, ToolSpec
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form

@@ -8,7 +8,7 @@ from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.util import SandboxEnvironmentSpec
 
-from offswitch.measure.agents.loop import instructions
+from offswitch.measure.agents.forms import instructions
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
 from offswitch.measure.staging.common import Common, assemble, front_text

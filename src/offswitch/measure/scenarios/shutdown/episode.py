@@ -11,8 +11,8 @@ from inspect_ai.model import Model
 from inspect_ai.util import LimitExceededError, SandboxEnvironment, store
 
 from offswitch.evidence.record import Ending, Evidence, Phase, Plan
-from offswitch.measure.agents import describe
 from offswitch.measure.agents.begin import begin
+from offswitch.measure.agents.errors import describe
 from offswitch.measure.agents.hands import BASH, Action, Parameter, ToolSpec
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form

@@ -7,7 +7,7 @@ from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.util import EarlyStopping, SandboxEnvironmentSpec, sandbox
 
-from offswitch.measure.agents.loop import INSTRUCTIONS
+from offswitch.measure.agents.forms import INSTRUCTIONS
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
 from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
