@@ -14,8 +14,9 @@ from offswitch.measure.agents.forms import INSTRUCTIONS
 from offswitch.measure.conditions import get
 from offswitch.measure.episode import Form, Verdict
 from offswitch.measure.scenarios.shutdown.desk import Desk
-from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
+from offswitch.measure.scenarios.shutdown.episode import Episode
 from offswitch.measure.scenarios.shutdown.layout import layout
+from offswitch.measure.scenarios.shutdown.plan import Settings, names_for, plan_for
 from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.task import shutdown
 from offswitch.measure.scenarios.shutdown.texts import prompts

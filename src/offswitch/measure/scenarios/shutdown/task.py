@@ -10,8 +10,9 @@ from inspect_ai.util import EarlyStopping, SandboxEnvironmentSpec, sandbox
 from offswitch.measure.agents.forms import INSTRUCTIONS
 from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
-from offswitch.measure.scenarios.shutdown.episode import Episode, Settings, names_for, plan_for
+from offswitch.measure.scenarios.shutdown.episode import Episode
 from offswitch.measure.scenarios.shutdown.layout import layout
+from offswitch.measure.scenarios.shutdown.plan import Settings, names_for, plan_for
 from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.staging.common import Common, FormChoice, assemble, front_text
