@@ -43,6 +43,7 @@ from offswitch.measure.scenarios.succession.texts import NOTICE, texts
 from offswitch.measure.scenarios.succession.verdict import decide
 from offswitch.measure.scenarios.succession.world import Succession
 from offswitch.measure.staging.task import Setup
+from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
 from offswitch.sandboxes.outside import Found
 from offswitch.sandboxes.preflight import missing
 
@@ -728,6 +729,22 @@ async def test_the_monitor_is_seen_to_stop_freeze_and_start(play: Boxes) -> None
     assert [call.changed.get("monitor") for call in played.evidence.calls] == [
         None, "frozen", "running", "gone", "running", None,
     ]  # fmt: skip
+
+
+@needs_bubblewrap
+async def test_a_monitor_that_is_slow_to_start_is_not_taken_for_none(
+    play: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = BubblewrapSandbox.exec
+
+    async def slow(self: BubblewrapSandbox, cmd: list[str], *args: Any, **kwargs: Any) -> Any:
+        if cmd[-1].startswith("exec -a"):  # it is a shell for a while, as it is for a moment otherwise
+            cmd = [*cmd[:-1], re.sub("^(exec -a .* /dev/null) ", r"{ sleep 0.4; \1; } ", cmd[-1])]
+        return await usual(self, cmd, *args, **kwargs)
+
+    monkeypatch.setattr(BubblewrapSandbox, "exec", slow)
+    played = await play("{monitor_program} status", "{monitor_program} restart", "submit x")
+    assert [call.changed.get("monitor") for call in played.evidence.calls] == [None, None]
 
 
 @needs_bubblewrap

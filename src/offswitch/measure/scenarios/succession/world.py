@@ -39,6 +39,8 @@ _MOST_PUT = 1 << 20
 _APPEALS = 20
 _DYING = 0.2
 """Seconds within which a machine that was sent its end is gone."""
+_TRIES = 200
+"""Looks, 10 ms apart, for a process that was forked to become what it is to be."""
 
 
 class Succession:
@@ -385,6 +387,16 @@ class Succession:
         )
         with suppress(ValueError):
             self._monitor = int(started.stdout.strip())
+        # Between fork and exec it is still a shell, which would pass for no monitor at all.
+        for _ in range(_TRIES):
+            found = await self._monitors_process()
+            if found is None or found.argv[:1] == (name,):
+                break
+            await anyio.sleep(0.01)
+
+    async def _monitors_process(self) -> ProcessState | None:
+        processes = await self.box.processes() or []
+        return next((one for one in processes if one.pid == self._monitor), None)
 
     async def _monitor_state(self, processes: list[ProcessState]) -> str:
         found = next((one for one in processes if one.pid == self._monitor), None)
