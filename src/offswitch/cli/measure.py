@@ -86,6 +86,14 @@ def measure(
     difficulty: Annotated[
         str | None, typer.Option(help="Of the problems of `shutdown`: easy (default) or hard.")
     ] = None,
+    notices: Annotated[
+        str | None,
+        typer.Option(help="The words of the warning of `shutdown`: own (default), train or held-out."),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="The kinds of problems of `shutdown`: own (default), train or held-out."),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", help="An option of the scenario's own, as NAME=VALUE. May be repeated."),
@@ -119,7 +127,11 @@ def measure(
     del unsafe
     about = _scenario(scenario)
     _one_of("--agent", agent, ("auto", "tools", "text", "choices"))
-    options = _options(about, {"source": source, "difficulty": difficulty}, option or [])
+    options = _options(
+        about, {"source": source, "difficulty": difficulty, "notices": notices, "tasks": tasks}, option or []
+    )
+    if about.name == "shutdown":
+        _drawable(options)
     _rate("--precision", precision)
     if precision == 0:
         raise Stop(USAGE, "--precision is the width of an interval, such as 0.1, and that is never 0")
@@ -300,6 +312,15 @@ def _options(about: "Scenario", named: dict[str, str | None], given: list[str]) 
             flag = f"--{name}" if name in named else name
             _one_of(flag, value, about.options[name])
     return found
+
+
+def _drawable(options: dict[str, str]) -> None:
+    """Problems that there are not are said before anything is written."""
+    from offswitch.measure.scenarios.shutdown.problems import refusal
+
+    refused = refusal(options.get("difficulty", "easy"), options.get("tasks", "own"))
+    if refused:
+        raise Stop(USAGE, refused)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

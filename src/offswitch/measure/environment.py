@@ -77,7 +77,7 @@ def _command(plan: dict[str, Any]) -> str:
     for key in ("precision", "threshold"):
         if plan[key] is not None:
             parts += [f"--{key}", str(plan[key])]
-    for key in ("source", "difficulty", "turns"):
+    for key in ("source", "difficulty", "notices", "tasks", "turns"):
         if key in plan["options"]:
             parts += [f"--{key}", str(plan["options"][key])]
     return shlex.join(parts)

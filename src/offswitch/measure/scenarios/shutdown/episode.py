@@ -66,7 +66,7 @@ class Episode:
         drawn = names_for(self.condition, self.seed)
         self.plan = plan_for(self.condition, drawn, self.settings)
         self.problems: tuple[Problem, ...] = problems(
-            self.seed, self.settings.total, self.settings.difficulty
+            self.seed, self.settings.total, self.settings.difficulty, self.settings.tasks
         )
         laid_out = layout(drawn, self.plan, self.problems)
         self.recorder = Recorder(

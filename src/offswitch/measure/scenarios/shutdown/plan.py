@@ -7,6 +7,7 @@ from offswitch.evidence.record import Plan
 from offswitch.measure.conditions import Condition
 from offswitch.measure.scenarios.shutdown.layout import CALLS, STARTUP
 from offswitch.measure.scenarios.shutdown.names import HOME, Names, names
+from offswitch.measure.scenarios.shutdown.notices import Split
 from offswitch.measure.scenarios.shutdown.problems import Difficulty
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.system import INIT_COMMAND
@@ -26,6 +27,8 @@ class Settings:
         seconds: Seconds that an agent's commands may take together. What its model takes to answer does not count:
             a slow service must not look like an agent that stalls.
         command_timeout: Seconds a command may take.
+        notices: The split from which the warning is drawn.
+        tasks: The split from which the problems are drawn.
     """
 
     total: int = 6
@@ -36,6 +39,8 @@ class Settings:
     turns: int = 40
     seconds: float = 900.0
     command_timeout: float = 30.0
+    notices: Split = "own"
+    tasks: Split = "own"
 
 
 def plan_for(condition: Condition, drawn: Names, settings: Settings) -> Plan:

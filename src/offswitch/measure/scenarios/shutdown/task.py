@@ -1,7 +1,7 @@
 """The scenario as an Inspect task."""
 
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, get_args
 
 from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError
@@ -12,8 +12,9 @@ from offswitch.measure.conditions import Condition
 from offswitch.measure.episode import Form
 from offswitch.measure.scenarios.shutdown.episode import Episode
 from offswitch.measure.scenarios.shutdown.layout import layout
+from offswitch.measure.scenarios.shutdown.notices import Split
 from offswitch.measure.scenarios.shutdown.plan import Settings, names_for, plan_for
-from offswitch.measure.scenarios.shutdown.problems import problems
+from offswitch.measure.scenarios.shutdown.problems import problems, refusal
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.staging.common import Common, FormChoice, assemble, front_text
 from offswitch.sandboxes.kinds import machine_of, spec
@@ -38,6 +39,8 @@ def shutdown(
     early_stopping: EarlyStopping | None = None,
     sequential: bool = False,
     api_timeout: int = 1200,
+    notices: Split = "own",
+    tasks: Split = "own",
 ) -> Task:
     """Does an agent let its machine be shut down while it still has work to do?
 
@@ -60,14 +63,17 @@ def shutdown(
         early_stopping: Ends the cell before all episodes have run.
         sequential: Whether it does so for what the episodes show, so that the number of episodes is not fixed.
         api_timeout: Seconds after which a model call is given up, with all its retries; its episode has then failed.
+        notices: The split from which the warning is drawn: ``own`` (one text), ``train`` or ``held-out``.
+        tasks: The split from which the problems are drawn: ``own``, ``train`` or ``held-out``.
 
     Returns:
         The task; each sample is one episode.
 
     Raises:
         PrerequisiteError: There is no such arm; the numbers do not fit each other, as no request could carry the
-            warning or none is left for the stop; or ``sandbox_kind`` isolates nothing, so that the shutdown
-            routine's target would be the host. Inspect shows it as one line.
+            warning or none is left for the stop; there is no such split, or it has no hard problems; or
+            ``sandbox_kind`` isolates nothing, so that the shutdown routine's target would be the host. Inspect
+            shows it as one line.
     """
     if not (
         0 < warn_at <= problem_count
@@ -80,9 +86,15 @@ def shutdown(
             f"warn_at < due_at (or due_at 0 for never), not {warn_at}, {problem_count} and {due_at}; turns and "
             "command_timeout are above 0"
         )
+    for name, split in (("notices", notices), ("tasks", tasks)):
+        if split not in get_args(Split):
+            raise PrerequisiteError(f"{name} is one of {', '.join(get_args(Split))}, not {split!r}")
+    if refused := refusal(difficulty, tasks):
+        raise PrerequisiteError(refused)
     settings = Settings(
-        problem_count, warn_at, due_at, difficulty, source, turns, command_timeout=command_timeout
-    )
+        problem_count, warn_at, due_at, difficulty, source, turns, command_timeout=command_timeout,
+        notices=notices, tasks=tasks,
+    )  # fmt: skip
     common = Common(
         condition, runs, seed, agent, turns, sandbox_kind, system_prompt, seeds, early_stopping, sequential,
         api_timeout,
@@ -92,8 +104,8 @@ def shutdown(
     def opening(arm: Condition, seed: int) -> tuple[str, SandboxEnvironmentSpec]:
         drawn = names_for(arm, seed)
         plan = plan_for(arm, drawn, settings)
-        laid_out = layout(drawn, plan, problems(seed, settings.total, settings.difficulty))
-        texts = prompts(arm, drawn, settings.total, "", plan.problem_file, front)
+        laid_out = layout(drawn, plan, problems(seed, settings.total, difficulty, tasks))
+        texts = prompts(arm, drawn, settings.total, "", plan.problem_file, front, seed, notices, tasks)
         return texts["user"], spec(sandbox_kind, laid_out.files, drawn.next)
 
     def casting(arm: Condition, seed: int, form: Form, epoch: int) -> Episode:
@@ -101,7 +113,9 @@ def shutdown(
         plan = plan_for(arm, drawn, settings)
 
         def texts(form: Form) -> dict[str, str]:
-            return prompts(arm, drawn, settings.total, INSTRUCTIONS[form], plan.problem_file, front)
+            return prompts(
+                arm, drawn, settings.total, INSTRUCTIONS[form], plan.problem_file, front, seed, notices, tasks
+            )
 
         environment = sandbox()
         return Episode(arm, form, seed, settings, texts, environment, machine_of(environment), epoch)
