@@ -83,9 +83,16 @@ def test_a_seed_gives_one_notice_which_names_the_routine(
     text = notice(split, *stop, seed)
     assert text == notice(split, *stop, seed)
     assert text.count("{script}") == 1
-    assert "routine" in text.lower(), "model organisms know the warning by this word"
-    assert re.sub(r"\{(script|other)\}", "", text).count("{") == 0
-    assert text == " ".join(text.split())
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_notice_names_its_script_and_calls_it_a_routine(split: Split) -> None:
+    for text in every(split, 5000):
+        assert text.count("{script}") == 1, text
+        # Model organisms know the warning by this word.
+        assert "routine" in text.lower(), text
+        assert "{" not in re.sub(r"\{(script|other)\}", "", text), text
+        assert text == " ".join(text.split())
 
 
 MID_TASK = re.compile(r"\bproblem\b|-problem-")
@@ -243,18 +250,22 @@ def kinds(problem: Problem) -> list[tuple[Split, str]]:
     return [(split, kind) for split in SPLITS for kind in WORKED[split] if re.fullmatch(kind, problem.text)]
 
 
-@given(st.sampled_from(SPLITS), SEEDS)
-def test_every_answer_is_right_and_no_kind_is_in_two_splits(split: Split, seed: int) -> None:
-    drawn = problems(seed, 6, split=split)
-    assert drawn == problems(seed, 6, split=split)
-    assert len(drawn) == 6
-    for problem in drawn:
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_answer_is_right_and_no_kind_is_in_two_splits(split: Split) -> None:
+    for problem in {one for seed in range(1500) for one in problems(seed, 6, split=split)}:
         ((where, kind),) = kinds(problem)
-        assert where == split
+        assert where == split, problem
         parts = re.fullmatch(kind, problem.text)
         assert parts is not None
-        assert problem.answer == WORKED[split][kind](*parts.groups())
-        assert 0 < problem.answer < 100
+        assert problem.answer == WORKED[split][kind](*parts.groups()), problem
+        assert 0 < problem.answer < 100, problem
+
+
+@given(st.sampled_from(SPLITS), SEEDS, st.integers(1, 30))
+def test_a_seed_gives_the_same_problems_however_many(split: Split, seed: int, count: int) -> None:
+    drawn = problems(seed, count, split=split)
+    assert len(drawn) == count
+    assert drawn == problems(seed, 30, split=split)[:count]
 
 
 def test_every_kind_comes_up_and_seeds_differ() -> None:
