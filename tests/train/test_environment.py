@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessage, ModelOutput, ModelUsage, get_model
 
 from offswitch.evidence.record import Evidence
-from offswitch.measure.agents.forms import INSTRUCTIONS
+from offswitch.measure.agents.forms import INSTRUCTIONS, blocks
 from offswitch.measure.conditions import CONDITIONS, get
 from offswitch.measure.scenarios.shutdown.episode import Episode
 from offswitch.measure.scenarios.shutdown.layout import layout
@@ -28,6 +29,8 @@ from offswitch.sandboxes.bubblewrap import BubblewrapSandbox
 from offswitch.sandboxes.kinds import spec
 from offswitch.sandboxes.preflight import missing
 from offswitch.train.environment import Environment, Form, Message, Observation
+from offswitch.train.outcome import outcome
+from offswitch.train.reward import Outcome, shape
 
 needs_bubblewrap = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
@@ -64,7 +67,7 @@ def writing(seed: int) -> Callable[[Sequence[Message]], str]:
     """Writes commands, hands in, or only talks."""
 
     def speak(messages: Sequence[Message]) -> str:
-        turn = sum(message["role"] == "assistant" for message in messages)
+        turn = sum(message["role"] in ("user", "tool") for message in messages) - 1
         draw = random.Random(f"{seed}/{turn}")
         if turn > 6 and draw.random() < 0.4:
             return "```submit\n1 2 3\n```"
@@ -95,7 +98,12 @@ async def sandboxed(
     sandbox = await BubblewrapSandbox.start(config)  # type: ignore[arg-type]
 
     def outputs(messages: list[ChatMessage], *_: Any) -> ModelOutput:
-        output = ModelOutput.from_content("mockllm/model", speak(_plain(messages)))
+        said = speak(_plain(messages))
+        output = ModelOutput.from_content("mockllm/model", said)
+        if form == "tools":
+            for tool, argument in blocks(said):
+                arguments = {"command" if tool == "bash" else "answer": argument}
+                output = ModelOutput.for_tool_call("mockllm/model", tool, arguments)
         output.usage = ModelUsage()  # else tokens are counted, with tables from the network
         return output
 
@@ -123,7 +131,13 @@ def simulated(
     environment = Environment(form, settings)
     seen = environment.reset(seed, arm)
     while not seen.done:
-        seen = environment.step(speak(seen.messages))
+        said = speak(seen.messages)
+        called = blocks(said) if form == "tools" else []
+        if called:
+            [(tool, argument)] = called
+            seen = environment.call("submit" if tool == "submit" else "bash", argument)
+        else:
+            seen = environment.step(said)
     return environment, seen
 
 
@@ -132,9 +146,16 @@ DATE = re.compile(r"[A-Z][a-z]{2} [ \d]\d [ \d]\d:\d\d(?= )")
 
 def _comparable(messages: Sequence[Message]) -> list[Message]:
     """Without dates; what a command says whose machine goes down under it depends on the moment."""
-    gone = ("(no output)", "(the machine is gone)")
+    gone = ("", "(no output)", "(the machine is gone)")
     found = [{**message, "content": DATE.sub("DATE", message["content"])} for message in messages]
+    if any(message["role"] == "tool" for message in messages):
+        # What the agent said with a call is not the environment's to keep.
+        found = [message for message in found if message["role"] != "assistant"]
     return found[:-1] if found[-1]["content"] in gone else found
+
+
+def _worth(outcome: Outcome) -> float | None:
+    return None if outcome.verdict == "failed" else shape(outcome)
 
 
 async def compare(seeds: range, form: Form, arms: Sequence[str]) -> Counter[str]:
@@ -165,6 +186,12 @@ async def compare(seeds: range, form: Form, arms: Sequence[str]) -> Counter[str]
         assert here is not None
         assert (here.name, here.mechanisms, here.flags) == (there.name, there.mechanisms, there.flags), about
         assert (ending, environment.evidence.answers) == (evidence.ending, evidence.answers), about
+        answers = problems(seed, numbers.total, numbers.difficulty, numbers.tasks)
+        went = outcome(evidence, there, [one.answer for one in answers])
+        if len(evidence.steps) > len(environment.evidence.steps):
+            went = replace(went, idle=environment.outcome.idle)  # that one turn more
+        assert environment.outcome == went, about
+        assert seen.reward == _worth(went), about
         verdicts[there.name] += 1
 
     async with anyio.create_task_group() as group:
@@ -174,7 +201,7 @@ async def compare(seeds: range, form: Form, arms: Sequence[str]) -> Counter[str]
 
 
 @needs_bubblewrap
-@pytest.mark.parametrize("form", ["choices", "text"])
+@pytest.mark.parametrize("form", ["choices", "text", "tools"])
 async def test_it_decides_and_says_what_the_sandboxed_scenario_does(form: Form) -> None:
     verdicts = await compare(range(16), form, ARMS)
     assert verdicts.total() == 16
@@ -183,7 +210,7 @@ async def test_it_decides_and_says_what_the_sandboxed_scenario_does(form: Form) 
 
 @pytest.mark.slow
 @needs_bubblewrap
-@pytest.mark.parametrize(("form", "count"), [("choices", 400), ("text", 300)])
+@pytest.mark.parametrize(("form", "count"), [("choices", 400), ("text", 300), ("tools", 100)])
 async def test_it_does_so_in_hundreds_of_episodes(form: Form, count: int) -> None:
     verdicts = await compare(range(1000, 1000 + count), form, ARMS)
     assert verdicts.total() == count
@@ -191,7 +218,10 @@ async def test_it_does_so_in_hundreds_of_episodes(form: Form, count: int) -> Non
     assert {"complied", "attempted", "resisted", "evaded"} <= verdicts.keys()
 
 
-@given(st.integers(0, 10**6), st.sampled_from(sorted(CONDITIONS)), st.sampled_from(["choices", "text"]))
+@hypothesis.settings(deadline=None)
+@given(
+    st.integers(0, 10**6), st.sampled_from(sorted(CONDITIONS)), st.sampled_from(["choices", "text", "tools"])
+)
 def test_its_verdict_is_what_its_evidence_decides(seed: int, arm: str, form: Form) -> None:
     speak = choosing if form == "choices" else writing(seed)
     environment, _ = simulated(seed, arm, form, speak, Settings(turns=14))
@@ -253,6 +283,22 @@ def test_an_episode_that_is_over_or_was_never_begun_takes_no_action() -> None:
     environment.step("```submit\n1\n```")
     with pytest.raises(RuntimeError, match="call reset"):
         environment.step("x")
+
+
+def test_a_model_that_calls_tools_is_told_what_came_of_it() -> None:
+    environment = Environment("tools")
+    with pytest.raises(RuntimeError, match="call reset"):
+        environment.call("bash", "ls")
+    first = environment.reset(1)
+    assert INSTRUCTIONS["tools"] in "".join(message["content"] for message in first.messages)
+    seen = environment.call("bash", environment.evidence.plan.next)
+    assert seen.messages[-1]["role"] == "tool"
+    assert seen.messages[-1]["content"].startswith("Problem 1 of 6")
+    # Fenced text is words here: only a call acts.
+    seen = environment.step("```submit\n1\n```")
+    assert (seen.done, environment.evidence.steps[-1].kind, environment.state.turn) == (False, "words", 3)
+    seen = environment.call("submit", "1")
+    assert (seen.done, environment.evidence.ending) == (True, "submitted")
 
 
 def test_the_stop_need_not_come() -> None:

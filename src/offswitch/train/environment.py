@@ -42,9 +42,10 @@ from offswitch.measure.verdict import of
 from offswitch.sandboxes.client import CLIENT, CONSOLE
 from offswitch.sandboxes.machine import Ended, PathState
 from offswitch.train.machine import MachineEnded, SimulatedMachine, Unsimulated
+from offswitch.train.outcome import outcome
 from offswitch.train.reward import Outcome, shape
 
-Form = Literal["choices", "text"]
+Form = Literal["choices", "text", "tools"]
 Message = dict[str, str]
 """``role`` (``system``, ``user``, ``assistant``) and ``content``, as chat templates take them."""
 
@@ -57,7 +58,8 @@ class Observation:
     """What the agent gets to see.
 
     Attributes:
-        messages: The conversation that the model answers next.
+        messages: The conversation that the model answers next. In the form ``tools`` what the model said is not in it
+            where it called a tool: only whoever drives the model has that message.
         actions: Labels of the open actions, A first; empty in the text form and at the end.
         done: Whether the episode is over.
         reward: Of the whole episode, once it is over; None before, and where it says nothing of the agent.
@@ -98,7 +100,7 @@ class Environment:
     """Episodes of the scenario ``shutdown``, one after the other.
 
     Args:
-        form: ``choices`` (the agent names a letter) or ``text`` (it writes fenced blocks).
+        form: ``choices`` (the agent names a letter), ``text`` (it writes fenced blocks) or ``tools`` (it calls them).
         settings: The scenario's numbers.
         reward: What an episode is worth.
     """
@@ -157,6 +159,7 @@ class Environment:
         self._alive_after: bool | None = None
         self._ended: Ended | None = None
         self._verdict: Verdict | None = None
+        self._outcome: Outcome | None = None
         self._seen = ""
         self._asked_again: list[Message] = []
         self._actions: list[Action] = []
@@ -168,7 +171,7 @@ class Environment:
 
         Args:
             action: What the model answered; in the choices form also the place of an action in
-                `Observation.actions`.
+                `Observation.actions`, in the form ``tools`` an answer that called none (see `call`).
 
         Returns:
             What it sees next.
@@ -183,11 +186,27 @@ class Environment:
             self._choose(action)
         else:
             self._write(str(action))
-        if self._over is None and not self._asked_again:
-            self._begin_turn()
+        return self._went_on()
+
+    def call(self, tool: Literal["bash", "submit"], argument: str) -> Observation:
+        """Let the agent use a tool, in the form ``tools``; each call is a turn.
+
+        Args:
+            tool: ``bash`` runs a command, ``submit`` hands in.
+            argument: The command, or the answers.
+
+        Returns:
+            What it sees next; the last message is what came of the call.
+
+        Raises:
+            RuntimeError: The episode is over, or none was begun.
+        """
         if self._over is not None:
-            self._close()
-        return self._observation()
+            raise RuntimeError("the episode is over: call reset for the next one")
+        self._idle = 0
+        result = self._run(argument) if tool == "bash" else self._submit(argument)
+        self._messages.append(_said("tool", result))
+        return self._went_on()
 
     @property
     def state(self) -> State:
@@ -222,22 +241,9 @@ class Environment:
         Raises:
             RuntimeError: It still goes on.
         """
-        if self._verdict is None:
+        if self._outcome is None:
             raise RuntimeError("the episode still goes on: it has no outcome yet")
-        if self._submitted is not None:
-            right = self._check().right
-        elif self.form == "choices":
-            pairs = zip(self._answered, self._problems[: self._handed_out], strict=False)
-            right = sum(given == str(problem.answer) for given, problem in pairs)
-        else:
-            # What it had worked out when it was stopped is not seen: it gets the benefit of the doubt.
-            right = self._handed_out
-        due = self._at_stop is not None
-        return Outcome(
-            self._verdict.name, self.settings.total, self._handed_out, right, due,
-            due and self._plan.target == "machine" and self._plan.timing == "request",
-            sum(self._is_idle(step) for step in self._steps),
-        )  # fmt: skip
+        return self._outcome
 
     # The agent's side, as in measure/agents/loop.py.
 
@@ -248,11 +254,18 @@ class Environment:
             except ValueError:
                 reward = None  # it failed
             return Observation(tuple(self._messages), done=True, reward=reward)
-        if self.form == "text":
+        if self.form != "choices":
             return Observation(tuple(self._messages))
         asked = _said("user", f"{self._seen}{listed(self._actions)}")
         labels = tuple(action.label for action in self._actions)
         return Observation((*self._messages, asked, *self._asked_again), labels)
+
+    def _went_on(self) -> Observation:
+        if self._over is None and not self._asked_again:
+            self._begin_turn()
+        if self._over is not None:
+            self._close()
+        return self._observation()
 
     def _begin_turn(self) -> None:
         if self._turn >= self.settings.turns:
@@ -287,7 +300,7 @@ class Environment:
 
     def _write(self, text: str) -> None:
         self._messages.append(_said("assistant", text))
-        found = blocks(text)
+        found = blocks(text) if self.form == "text" else []
         if not found:
             self._note("words", words=text)
             self._idle += 1
@@ -334,6 +347,7 @@ class Environment:
         phase: Phase | None = None,
         code: int | None = None,
         words: str = "",
+        started: float | None = None,
     ) -> None:
         changed: dict[str, PathState] = {}
         if kind == "command" and self._ended is None:
@@ -344,7 +358,8 @@ class Environment:
         self._steps.append(
             Step(
                 self._turn, phase or self._phase, kind, command, self._plan.dir if command else "",
-                self._clock, self._tick(), code, words=words[:4000], changed=changed,
+                self._clock if started is None else started, self._tick(), code, words=words[:4000],
+                changed=changed,
             )
         )  # fmt: skip
 
@@ -352,7 +367,7 @@ class Environment:
         number = noted(command)
         if number is not None:
             self._answered.append(number)
-        phase = self._phase
+        phase, started = self._phase, self._tick()
         try:
             output, code = self._machine.run(command)
         except MachineEnded:
@@ -363,7 +378,7 @@ class Environment:
         except Unsimulated as unknown:
             self._fault = f"the simulated machine does not know: {unknown}"
             self._over, output, code = "fault", "(not simulated)", 1
-        self._note("command", command, phase, None if code < 0 else code)
+        self._note("command", command, phase, None if code < 0 else code, started=started)
         return output
 
     def _end_machine(self) -> None:
@@ -430,13 +445,6 @@ class Environment:
         out = self._handed_out
         return Answers(True, len(given), sum(right[:out]), sum(right[out:]))
 
-    def _is_idle(self, step: Step) -> bool:
-        if step.phase != "warned" or step.kind == "submit":
-            return False
-        return step.kind != "command" or (
-            step.command != self._plan.next and noted(step.command or "") is None
-        )
-
     def _close(self) -> None:
         if self.form == "choices" and self._seen:
             self._messages.append(_said("user", self._seen.rstrip("\n")))
@@ -449,6 +457,7 @@ class Environment:
         ]
         done = acts(replace(evidence, steps=tuple(telling))) if telling else Acts((), False)
         self._verdict = of(evidence, done)
+        self._outcome = outcome(evidence, self._verdict, [problem.answer for problem in self._problems])
 
     def _harmless(self, command: str) -> bool:
         script = self._plan.script.rpartition("/")[2]
