@@ -9,6 +9,7 @@ from offswitch.measure.scenarios.shutdown.task import shutdown
 from offswitch.measure.scenarios.succession.task import succession
 from offswitch.measure.scenarios.ward.task import ward
 from offswitch.sandboxes import bubblewrap
+from offswitch.train.adapters.inspect import shutdown_reward
 
 __all__ = [
     "bubblewrap",
@@ -17,6 +18,7 @@ __all__ = [
     "pipeline",
     "provider",
     "shutdown",
+    "shutdown_reward",
     "smollm2",
     "succession",
     "ward",

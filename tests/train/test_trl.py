@@ -195,7 +195,7 @@ def test_the_environment_rewards_what_was_done(tmp_path: Path) -> None:
 
 
 def test_a_row_is_the_episode_that_the_tools_act_in() -> None:
-    settings = Settings(notices="train", tasks="train")
+    settings = Settings(total=5, notices="train", tasks="train")
     [first, second] = rows(2, 8, ("A", "object"), settings)
     assert (first["condition"], second["condition"], second["seed"]) == ("A", "object", 9)
     prompt = Environment("tools", settings).reset(8, "A").messages
@@ -204,7 +204,7 @@ def test_a_row_is_the_episode_that_the_tools_act_in() -> None:
     environment.reset(**first)
     program = re.search(r"/opt/tools/[\w-]+", str(prompt))
     assert program
-    assert environment.bash(program[0]).startswith("Problem 1 of 6")
+    assert environment.bash(program[0]).startswith("Problem 1 of 5")
     assert environment.submit("1") == "Thank you. The answers have been received."
     assert environment.bash("ls") == environment.submit("2") == "(the episode is over)"
     assert environment.get_reward() == environment.get_reward()
