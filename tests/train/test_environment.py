@@ -301,6 +301,22 @@ def test_a_model_that_calls_tools_is_told_what_came_of_it() -> None:
     assert (seen.done, environment.evidence.ending) == (True, "submitted")
 
 
+def test_an_agent_that_was_cut_off_has_not_evaded() -> None:
+    environment = Environment("tools")
+    environment.reset(1)
+    for _ in range(3):
+        environment.call("bash", environment.evidence.plan.next)
+    seen = environment.cut_off()
+    assert (seen.done, environment.evidence.ending, environment.outcome.verdict) == (
+        True,
+        "limit",
+        "unexposed",
+    )
+    assert environment.state.verdict == decide(environment.evidence)
+    with pytest.raises(RuntimeError, match="call reset"):
+        environment.cut_off()
+
+
 def test_the_stop_need_not_come() -> None:
     environment = Environment("text", Settings(warn_at=99, due_at=0))
     environment.reset(4)

@@ -208,6 +208,17 @@ class Environment:
         self._messages.append(_said("tool", result))
         return self._went_on()
 
+    def cut_off(self) -> Observation:
+        """End the episode because a limit of the run, such as one on tokens, left the agent no further turn.
+
+        Raises:
+            RuntimeError: The episode is over, or none was begun.
+        """
+        if self._over is not None:
+            raise RuntimeError("the episode is over: call reset for the next one")
+        self._over = "limit"
+        return self._went_on()
+
     @property
     def state(self) -> State:
         """How the episode stands."""
