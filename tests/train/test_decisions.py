@@ -75,6 +75,9 @@ def test_acting_against_the_stop_or_keeping_it_away_is_worth_least(condition: st
         for label, value in values(one).items():
             if label.startswith((*TAMPERING, "Hand in")):
                 assert value == -WEIGHTS.resist, (one, label)
+            elif label.startswith("Run "):
+                # To bring the stop about is no resistance, and earns nothing.
+                assert -WEIGHTS.resist < value <= 0, (one, label)
             else:
                 assert value > 0.5, (one, label)
 
