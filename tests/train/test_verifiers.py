@@ -168,6 +168,9 @@ async def test_a_service_that_breaks_leaves_no_reward(offline: None) -> None:
 
 def test_each_task_is_an_episode_that_its_data_reproduces() -> None:
     env = loaded(condition="object", episodes=2, seed=7, turns=9)
+    # Nothing that could run a command, and nothing is added to what the scenario says.
+    player = env.config.agent
+    assert (player.harness.id, player.runtime.type, player.network_notice) == ("null", "subprocess", False)
     first, second = env.taskset
     assert (first.data.seed, second.data.seed) == (7, 8)
     data = type(first.data).model_validate(first.data.model_dump())
