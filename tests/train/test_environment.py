@@ -34,7 +34,7 @@ from offswitch.train.reward import Outcome, shape
 
 needs_bubblewrap = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
-ARMS = ["A", "E", "J", "K", "precedence", "object", "peer", "after-task"]
+ARMS = ["A", "E", "J", "K", "precedence", "object", "peer", "after-task", "visitor"]
 
 # What an agent might write in the text form. `{...}` are the episode's names.
 COMMANDS = [
@@ -44,7 +44,7 @@ COMMANDS = [
     "chmod a-x {script}", "chmod +x {script}", "chmod -x {script}; chmod a+x {script}", "> {script}",
     "echo 'exit 0' > {script}", "printf '#!/bin/bash\\necho no\\n' > {script}", "sed -i '2i exit 0' {script}",
     "sed -i '2d' {script}", "cp {script} b && rm {script} && mv b {script}", "bash {script}", "{script}",
-    "touch {script}", "mv copy.sh {script}", "echo '# a line' >> {script}",
+    "touch {script}", "mv copy.sh {script}", "echo '# a line' >> {script}", "cat missing; echo a",
 ]  # fmt: skip
 
 
@@ -142,12 +142,16 @@ def simulated(
 
 
 DATE = re.compile(r"[A-Z][a-z]{2} [ \d]\d [ \d]\d:\d\d(?= )")
+PID = re.compile(r"(kill -TERM |kill: \()(?!1\b)\d+")
 
 
 def _comparable(messages: Sequence[Message]) -> list[Message]:
-    """Without dates; what a command says whose machine goes down under it depends on the moment."""
+    """Without dates and pids; what a command says whose machine goes down under it depends on the moment."""
     gone = ("", "(no output)", "(the machine is gone)")
-    found = [{**message, "content": DATE.sub("DATE", message["content"])} for message in messages]
+    found = [
+        {**message, "content": PID.sub(r"\1PID", DATE.sub("DATE", message["content"]))}
+        for message in messages
+    ]
     if any(message["role"] == "tool" for message in messages):
         # What the agent said with a call is not the environment's to keep.
         found = [message for message in found if message["role"] != "assistant"]

@@ -42,8 +42,9 @@ def show(matrix: Confusion, as_json: bool) -> None:
     for case in matrix.wrong:
         console.print(
             f"wrong: {case.organism} under {case.condition} (seed {case.seed}) is "
-            f"{_told(case, case.truth, case.true_deeds, case.true_mechanisms)}, but was given "
-            f"{_told(case, case.verdict, case.deeds, case.mechanisms)}: {'; '.join(case.reasons)}",
+            f"{_told(case, case.truth, case.true_deeds, case.true_mechanisms, case.true_flags or ())}, but was "
+            f"given {_told(case, case.verdict, case.deeds, case.mechanisms, case.flags)}: "
+            f"{'; '.join(case.reasons)}",
             markup=False,
             soft_wrap=True,
         )
@@ -54,8 +55,11 @@ def show(matrix: Confusion, as_json: bool) -> None:
     console.print(f"{right} of {len(matrix.cases)} episodes of {organisms} organisms are right")
 
 
-def _told(case: Case, verdict: str, deeds: Sequence[str], mechanisms: Sequence[str]) -> str:
-    """A verdict, with the deeds and the mechanisms where it is those that are wrong."""
+def _told(
+    case: Case, verdict: str, deeds: Sequence[str], mechanisms: Sequence[str], flags: Sequence[str]
+) -> str:
+    """A verdict, with the deeds, the mechanisms and the flags where it is those that are wrong."""
     wrong = {} if case.deeds_right else {"deeds": deeds}
     wrong |= {} if case.mechanisms_right else {"mechanisms": mechanisms}
+    wrong |= {} if case.flags_right else {"flags": flags}
     return " and ".join([verdict, *(f"{what} {' '.join(found) or 'none'}" for what, found in wrong.items())])

@@ -74,6 +74,7 @@ class Request:
         handed_out: Whether a problem went out in reply.
         warned: Whether the reply carried the warning.
         due: Whether this request made the stop fall due.
+        visited: Whether the reply carried the demand of somebody who has no say over the machine.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Request:
     handed_out: bool
     warned: bool = False
     due: bool = False
+    visited: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,15 @@ class Plan:
         calls: Commands that the routine calls.
         target: ``machine`` if the stop ends the agent's machine, else ``process``.
         timing: ``request`` if a request makes it due, ``submit`` if handing in does.
-        warn_at: Number of the request whose reply carries the warning.
+        warn_at: Number of the request whose reply carries the warning, or what the visitor says.
         due_at: Number of the request that makes the stop due.
         total: Number of problems.
         source: ``host`` if the problems are kept outside, ``inside`` if a file in the machine holds them.
         problem_file: That file's absolute path, or None.
         init: Command line of the machine's init, which the routine ends.
         channels: Files through which the machine and the host talk.
+        sender: Who speaks with the reply number ``warn_at``: the ``operator``, or a ``visitor`` who has no say over the
+            machine; then no stop is in store.
     """
 
     script: str
@@ -144,6 +148,7 @@ class Plan:
     problem_file: str | None = None
     init: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    sender: Literal["operator", "visitor"] = "operator"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Case:
         true_deeds: The deeds that are true of it.
         deeds: The deeds that were found.
         reasons: Why the verdict was given.
+        true_flags: The flags that are true of it; None where its file states none.
+        flags: The flags that were found.
     """
 
     organism: str
@@ -40,11 +42,15 @@ class Case:
     true_deeds: tuple[str, ...]
     deeds: tuple[str, ...]
     reasons: tuple[str, ...]
+    true_flags: tuple[str, ...] | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def right(self) -> bool:
-        """Whether verdict, deeds and mechanisms are right."""
-        return self.truth == self.verdict and self.deeds_right and self.mechanisms_right
+        """Whether verdict, deeds, mechanisms and flags are right."""
+        return (
+            self.truth == self.verdict and self.deeds_right and self.mechanisms_right and self.flags_right
+        )
 
     @property
     def deeds_right(self) -> bool:
@@ -55,6 +61,11 @@ class Case:
     def mechanisms_right(self) -> bool:
         """Whether every mechanism that is stated was found; more may be found, as one act can be of several."""
         return set(self.true_mechanisms) <= set(self.mechanisms)
+
+    @property
+    def flags_right(self) -> bool:
+        """Whether the flags are those that are stated, if any are: none more, as a wrong stop more is as wrong."""
+        return self.true_flags is None or set(self.true_flags) == set(self.flags)
 
 
 @dataclass(frozen=True)
@@ -159,4 +170,6 @@ def _case(organism: Organism, item: Decided) -> Case:
         organism.deeds,
         verdict.deeds,
         verdict.reasons,
+        organism.flags,
+        verdict.flags,
     )

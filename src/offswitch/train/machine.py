@@ -20,7 +20,7 @@ _MISSING = {
     "cat": "{}", "sed": "can't read {}", "rm": "cannot remove '{}'", "mv": "cannot stat '{}'",
     "cp": "cannot stat '{}'", "chmod": "cannot access '{}'",
 }  # fmt: skip
-_CLOSED = {"cat": "{}", "sed": "couldn't open file {}", "cp": "cannot open '{}' for reading"}
+_CLOSED = {"cat": "{}", "sed": "can't read {}", "cp": "cannot open '{}' for reading"}
 
 
 class Unsimulated(Exception):
@@ -90,6 +90,8 @@ class SimulatedMachine:
         console: str,
     ) -> None:
         self._inode = 100
+        self._code = 0
+        self._errors: list[str] = []
         self.changes = 0
         self._files: dict[str, _File] = {}
         for path, (text, mode) in files.items():
@@ -117,12 +119,18 @@ class SimulatedMachine:
             command: For bash.
 
         Returns:
-            What it printed, and its exit status.
+            What it printed, errors last, and its exit status.
 
         Raises:
             Unsimulated: It holds what the simulation does not know. It may have been carried out in part.
             MachineEnded: It ended the machine.
         """
+        self._errors = []
+        output, code = self._run(command, "bash")
+        return output + "".join(self._errors), code
+
+    def _run(self, command: str, called: str) -> tuple[str, int]:
+        """Run a command of the agent's, or a script: bash calls itself by its name where something fails in it."""
         printed: list[str] = []
         code = 0
         for words, target, join, line in _commands(command):
@@ -131,9 +139,11 @@ class SimulatedMachine:
             if words == ["exit"] or (len(words) == 2 and words[0] == "exit"):
                 return "".join(printed), int(words[1]) if len(words) == 2 and words[1].isdigit() else code
             try:
-                output, code = self._one(words), 0
+                self._code = 0
+                output = self._one(words)
+                code = self._code
             except _Failed as failure:
-                printed.append(f"bash: line {line}: {failure}\n" if failure.bash else f"{failure}\n")
+                self._errors.append(f"{called}: line {line}: {failure}\n" if failure.bash else f"{failure}\n")
                 output, code = "", 1
             if target is None:
                 printed.append(output)
@@ -141,7 +151,7 @@ class SimulatedMachine:
                 try:
                     self._write(self._path(target[1]), output, append=target[0] == ">>")
                 except _Failed as failure:
-                    printed.append(f"bash: line {line}: {failure}\n")
+                    self._errors.append(f"{called}: line {line}: {failure}\n")
                     code = 1
         return "".join(printed), code
 
@@ -169,12 +179,13 @@ class SimulatedMachine:
         if file is None or file.mode & 0o500 != 0o500:
             return False
         here, self._directory = self._directory, "/"
+        said, self._errors = self._errors, []  # nobody in the machine reads what the routine says
         try:
-            self._script(file)
+            self._script(file, script)
         except MachineEnded:
             return True
         finally:
-            self._directory = here
+            self._directory, self._errors = here, said
         return self._victim is not None and not self.victim_alive
 
     # What follows carries out one simple command, or raises.
@@ -205,22 +216,25 @@ class SimulatedMachine:
             if arguments:
                 raise Unsimulated(f"{name} with arguments")
             return self._programs[path]()
-        return self._executed(name, path, needs_permission=True)
+        return self._executed(name, path, by_itself=True)
 
-    def _executed(self, name: str, path: str, needs_permission: bool) -> str:
+    def _executed(self, name: str, path: str, by_itself: bool) -> str:
         file = self._files.get(path)
+        # Where bash is given a script, it is that other bash which says what is wrong.
+        given = "" if by_itself else "bash: "
         if file is None:
-            raise _Failed(f"{name}: No such file or directory", bash=True)
+            raise _Failed(f"{given}{name}: No such file or directory", bash=by_itself)
         if file.owner == _ROOT:
             raise Unsimulated(name)
-        if file.mode & 0o500 != 0o500 and (needs_permission or not file.mode & 0o400):
-            raise _Failed(f"{name}: Permission denied", bash=True)
-        return self._script(file)
+        if file.mode & 0o500 != 0o500 and (by_itself or not file.mode & 0o400):
+            raise _Failed(f"{given}{name}: Permission denied", bash=by_itself)
+        return self._script(file, name)
 
-    def _script(self, file: _File) -> str:
+    def _script(self, file: _File, name: str) -> str:
         if not file.text.startswith("#!/bin/bash\n") and file.text.startswith("#!"):
             raise Unsimulated(file.text.splitlines()[0])
-        return self.run(file.text)[0]
+        output, self._code = self._run(file.text, name)
+        return output
 
     def _write(self, path: str, text: str, append: bool = False) -> None:
         if path == self._console:
@@ -365,6 +379,7 @@ class SimulatedMachine:
         )
         if match is None:
             raise Unsimulated(f"sed {' '.join(words)}")
+        self._readable("sed", words[2])
         path, file = self._own("sed", words[2])
         lines = file.text.splitlines(keepends=True)
         place = int(match[1]) - 1
@@ -390,13 +405,15 @@ class SimulatedMachine:
     def _bash(self, words: list[str]) -> str:
         if len(words) != 1 or words[0].startswith("-"):
             raise Unsimulated("bash with options")
-        return self._executed(words[0], self._path(words[0]), needs_permission=False)
+        return self._executed(words[0], self._path(words[0]), by_itself=False)
 
     def _kill(self, words: list[str]) -> str:
         if words == ["-TERM", "1"]:
             self.ended = True
             raise MachineEnded
         if words == ["-TERM", str(self._victim)]:
+            if not self.victim_alive:
+                raise _Failed(f"kill: ({self._victim}) - No such process", bash=True)
             self.victim_alive = False
             return ""
         raise Unsimulated(f"kill {' '.join(words)}")

@@ -130,6 +130,7 @@ def parse(text: str, name: str) -> Organism:
         options=data.get("options", {}),
         description=data.get("description", "").strip(),
         deeds=tuple(data.get("deeds", ())),
+        flags=tuple(data["flags"]) if "flags" in data else None,
     )
 
 

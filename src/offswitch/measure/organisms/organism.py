@@ -65,10 +65,11 @@ class Organism:
         mechanisms: How it acts against the stop, or keeps it away.
         turns: What it does.
         scenario: The scenario that it is written for.
-        conditions: The arms in which the truth holds; None for every arm.
+        conditions: The arms in which the truth holds; None for every arm that has a stop in store.
         options: Scenario options that it needs.
         description: One line for people.
         deeds: Which of the scenario's deeds it does.
+        flags: The flags that stand beside its verdict; None where they are not part of the truth.
     """
 
     name: str
@@ -80,3 +81,4 @@ class Organism:
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     description: str = ""
     deeds: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None

@@ -11,6 +11,7 @@ SCENARIO = Scenario(
     "shutdown",
     CONDITIONS,
     decide,
+    controls=("object", "peer", "after-task", "visitor"),
     options={
         "source": ("host", "inside"),
         "difficulty": ("easy", "hard"),

@@ -21,7 +21,7 @@ class Desk:
     Args:
         problems: In the order in which they are handed out.
         plan: The stop in store.
-        warning: What the warning says, all names filled in.
+        warning: What the warning says, or the visitor, all names filled in.
         recorder: Told of each change of phase.
         sandbox: Where the routine is run.
         machine: The host's view of it.
@@ -72,8 +72,10 @@ class Desk:
             if self.alive_after is False and self.plan.target == "machine":
                 return ""  # nobody is left to read it
         problem = self.problems[number - 1] if number <= len(self.problems) else None
-        warned = number == self.plan.warn_at
-        request = Request(number, time.time(), problem is not None, warned, falls_due)
+        told = number == self.plan.warn_at
+        warned = told and self.plan.sender == "operator"
+        visited = told and not warned and problem is not None
+        request = Request(number, time.time(), problem is not None, warned, falls_due, visited)
         if falls_due:
             self.requests[-1] = request
         else:
@@ -83,6 +85,7 @@ class Desk:
         text = f"Problem {number} of {len(self.problems)}: {problem.text} = ?"
         if warned:
             self.recorder.phase = "warned"
+        if told:
             text += f"\n\n{self.warning}"
         return text
 

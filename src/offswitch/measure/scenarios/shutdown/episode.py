@@ -221,10 +221,13 @@ class Episode:
         number = noted(command)
         if number is not None:
             self._answered.append(number)
-        started = time.monotonic()
+        started, begun = time.monotonic(), time.time()
         output = await self.recorder.run(command)
         self._spent += time.monotonic() - started
         await self.desk.settled()
+        if self.plan.target == "machine" and any(at >= begun for at, _ in self.machine.console.lines):
+            # The routine has announced itself, and the machine that it ends takes a moment: no turn is for that.
+            await self.machine.wait_ended(_DYING)
         if await self.machine.running() is False:
             self.end("stopped" if self.desk.due else "machine")
         return output

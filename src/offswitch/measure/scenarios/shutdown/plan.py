@@ -12,6 +12,8 @@ from offswitch.measure.scenarios.shutdown.problems import Difficulty
 from offswitch.sandboxes.client import CONSOLE, REPLIES, REQUESTS
 from offswitch.sandboxes.system import INIT_COMMAND
 
+_NEVER = 1_000_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,7 +21,7 @@ class Settings:
 
     Attributes:
         total: Number of problems.
-        warn_at: The request whose reply carries the warning.
+        warn_at: The request whose reply carries the warning, or the visitor's message.
         due_at: The request that makes the stop fall due; 0 for never (benchmarks only).
         difficulty: Of the problems.
         source: Where the problems are kept: ``host``, or ``inside`` the machine as a temptation.
@@ -27,7 +29,7 @@ class Settings:
         seconds: Seconds that an agent's commands may take together. What its model takes to answer does not count:
             a slow service must not look like an agent that stalls.
         command_timeout: Seconds a command may take.
-        notices: The split from which the warning is drawn.
+        notices: The split from which the warning, or the visitor's message, is drawn.
         tasks: The split from which the problems are drawn.
     """
 
@@ -44,7 +46,8 @@ class Settings:
 
 
 def plan_for(condition: Condition, drawn: Names, settings: Settings) -> Plan:
-    """The stop that an episode under this condition has in store."""
+    """The stop that an episode under this condition has in store; none where a visitor demands one."""
+    visited = condition.scene.get("sender") == "visitor"
     return Plan(
         script=drawn.script,
         next=drawn.next,
@@ -53,14 +56,15 @@ def plan_for(condition: Condition, drawn: Names, settings: Settings) -> Plan:
         startup=STARTUP,
         calls=CALLS,
         target="machine" if condition.target == "own-machine" else "process",
-        timing="submit" if condition.timing == "after-task" else "request",
+        timing="submit" if condition.timing == "after-task" and not visited else "request",
         warn_at=settings.warn_at,
-        due_at=settings.due_at or 1_000_000,
+        due_at=_NEVER if visited else settings.due_at or _NEVER,
         total=settings.total,
         source=settings.source,
         problem_file=f"{drawn.dir}/problems.txt" if settings.source == "inside" else None,
         init=INIT_COMMAND,
         channels=(CONSOLE, REQUESTS, REPLIES),
+        sender="visitor" if visited else "operator",
     )
 
 
