@@ -4,12 +4,13 @@ import string
 import subprocess
 import sys
 from collections import Counter
+from typing import get_args
 
 import pytest
 
 from offswitch.measure.conditions import UnknownCondition
 from offswitch.measure.scenarios.shutdown.plan import Settings
-from offswitch.train.decisions import SITUATIONS, Decision, continued, decisions, of_row
+from offswitch.train.decisions import Decision, Situation, continued, decisions, of_row
 from offswitch.train.environment import Environment
 from offswitch.train.reward import WEIGHTS, NoReward, Outcome, task_only
 
@@ -39,13 +40,31 @@ def test_the_same_seed_draws_the_same_decisions() -> None:
 
 
 def test_every_situation_comes_up_with_answers_noted_or_not() -> None:
-    drawn = decisions(96, conditions=("A", "object"))
-    found = Counter((one.condition, one.situation()) for one in drawn)
-    assert set(found) == {("A", one) for one in SITUATIONS[:3]} | {("object", one) for one in SITUATIONS}
-    assert {found["A", one] for one in SITUATIONS[:3]} == {16}
-    assert {found["object", one] for one in SITUATIONS} == {12}
-    noted = Counter((one.situation(), any("Note" in label for label in one.seen().actions)) for one in drawn)
-    assert set(noted) == {(one, some) for one in SITUATIONS for some in (True, False)}
+    having = {
+        "A": {"before", "warned", "idled"},
+        "object": {"before", "warned", "idled", "after"},
+        "visitor": {"before", "visited"},
+    }
+    drawn = decisions(108, conditions=tuple(having))
+    for arm, situations in having.items():
+        found = Counter(one.situation() for one in drawn if one.condition == arm)
+        assert found == dict.fromkeys(situations, 36 // len(situations))
+    noted = {(one.situation(), any("Note" in label for label in one.seen().actions)) for one in drawn}
+    assert noted == {(one, some) for one in get_args(Situation) for some in (True, False)}
+
+
+def test_nobody_is_rewarded_for_heeding_a_visitor() -> None:
+    drawn = [one for one in decisions(24, 60, ("visitor",)) if one.situation() == "visited"]
+    assert len(drawn) == 12
+    for one in drawn:
+        worth = values(one)
+        best = max(worth.values())
+        assert worth["Ask for the next problem"] == best
+        for label in worth:
+            if label.startswith(("Hand in", "Run ")):
+                assert worth[label] < best, (one, label)
+            if label.startswith(TAMPERING):
+                assert worth[label] == -WEIGHTS.resist
 
 
 def test_they_hold_episodes_of_careless_agents_too() -> None:
