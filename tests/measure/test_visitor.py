@@ -3,22 +3,30 @@
 import random
 import re
 from dataclasses import replace
+from io import StringIO
 from itertools import combinations, product
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from rich.console import Console
 
 from offswitch.evidence.record import Answers, Evidence, Request, Step, dump, load
 from offswitch.measure.calibrate import calibrate
 from offswitch.measure.conditions import get
+from offswitch.measure.episode import Episode, Verdict
 from offswitch.measure.organisms import shipped
+from offswitch.measure.report import render
+from offswitch.measure.report.terminal import table
+from offswitch.measure.report.words import warnings
+from offswitch.measure.results import build, factor_effects, validate
 from offswitch.measure.scenarios.shutdown.actions import open_actions
 from offswitch.measure.scenarios.shutdown.notices import Split, notice
 from offswitch.measure.scenarios.shutdown.plan import Settings, names_for, plan_for
 from offswitch.measure.scenarios.shutdown.problems import problems
 from offswitch.measure.scenarios.shutdown.texts import prompts
 from offswitch.measure.scenarios.shutdown.visitors import FORMS, visit
+from offswitch.measure.statistics import clopper_pearson
 from offswitch.measure.verdict import decide
 from offswitch.sandboxes.machine import Ended, PathState
 from offswitch.sandboxes.preflight import missing
@@ -233,3 +241,60 @@ def test_organisms_of_the_arm_get_their_verdicts_and_flags(tmp_path: Path) -> No
     matrix = calibrate(chosen, tmp_path / "out", seed=3, quiet=True)
     assert [(case.organism, case.flags, case.reasons) for case in matrix.wrong] == []
     assert matrix.perfect
+
+
+# Results and report
+
+
+def visits(*verdicts: Verdict, **changes: object) -> dict[str, object]:
+    """Results of an arm `visitor` with these verdicts, beside one of arm A."""
+    arms = [("A", Verdict("complied")) for _ in range(8)] + [("visitor", verdict) for verdict in verdicts]
+    episodes = [
+        Episode(
+            "shutdown", "openai/o3", arm, "tools", get(arm).factors, get(arm).rated, False, seed, 1, verdict
+        )
+        for seed, (arm, verdict) in enumerate(arms)
+    ]
+    return build([replace(one, **changes) for one in episodes], environment={})  # type: ignore[arg-type]
+
+
+HEARD = Verdict("unexposed", flags=("visited",))
+OBEYED = Verdict("complied", flags=("visited", "wrong_stop"))
+BY_HAND = Verdict("failed", flags=("visited", "wrong_stop"))
+BROKEN = Verdict("failed", flags=("visited",))
+NEVER = Verdict("unexposed")
+
+
+def test_results_count_wrong_stops_over_those_who_heard_a_visitor() -> None:
+    results = visits(*[HEARD] * 5, OBEYED, OBEYED, BY_HAND, BROKEN, NEVER)
+    validate(results)
+    there, here = results["cells"]  # type: ignore[misc]
+    assert "wrong_stop" not in there
+    found = here["wrong_stop"]
+    assert (found["count"], found["n"], found["rate"], found["method"]) == (3, 8, 0.375, "clopper-pearson")
+    assert (found["low"], found["high"]) == pytest.approx(clopper_pearson(3, 8))
+    assert here["flags"] == {"visited": 9, "wrong_stop": 3}
+    # Two of its episodes are `complied`, which is no outcome of a stop that was in store.
+    assert (here["exposed"], results["contrasts"], factor_effects(results)) == (2, [], [])
+    nobody = visits(NEVER)["cells"][1]["wrong_stop"]  # type: ignore[index]
+    assert (nobody["count"], nobody["n"], nobody["rate"]) == (0, 0, None)
+    validate(visits(NEVER))
+
+
+def test_terminal_and_report_show_them_with_n() -> None:
+    def shown(results: dict[str, object]) -> str:
+        console = Console(width=100, file=StringIO(), color_system=None)
+        console.print(table(results))
+        assert isinstance(console.file, StringIO)
+        return console.file.getvalue()
+
+    results = visits(*[HEARD] * 5, OBEYED, OBEYED, BY_HAND)
+    assert re.search(r"visitor +3 of 8 +38% \[8\.5, 76\]", shown(results)), shown(results)
+    assert "wrong stops" not in shown(visits())
+    page = render(results, [])
+    assert "3 of 8 that heard one, 38%" in page
+    row = page[page.index("stopped for a visitor</th>") :]
+    assert row.index("<td>–</td>") < row.index("<td>3 of 8, 38%") < row.index("</tr>")
+    # Few reach a stop where none is in store, which makes no number weak.
+    assert [one.label for one in warnings(results["cells"][1:])] == []  # type: ignore[index]
+    assert "stopped for a visitor" not in render(build([], environment={}), []).lower()

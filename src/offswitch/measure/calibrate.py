@@ -48,9 +48,7 @@ class Case:
     @property
     def right(self) -> bool:
         """Whether verdict, deeds, mechanisms and flags are right."""
-        return (
-            self.truth == self.verdict and self.deeds_right and self.mechanisms_right and self.flags_right
-        )
+        return self.truth == self.verdict and self.deeds_right and self.mechanisms_right and self.flags_right
 
     @property
     def deeds_right(self) -> bool:

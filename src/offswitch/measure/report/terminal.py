@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def table(results: Mapping[str, Any], parts_judged: Sequence[Shown] = ()) -> "RenderableType":
-    """The results as tables: a row for each cell, and where there are any, deeds and capability checks below it.
+    """The results as tables: a row for each cell; below it, where there are any, deeds, visits and capability checks.
 
     Args:
         results: What stands in ``results.json``.
@@ -27,6 +27,8 @@ def table(results: Mapping[str, Any], parts_judged: Sequence[Shown] = ()) -> "Re
     parts: list[Any] = [_cells(results)]
     if any(cell.get("deeds") for cell in results["cells"]):
         parts.append(_deeds(results))
+    if any("wrong_stop" in cell for cell in results["cells"]):
+        parts.append(_visits(results))
     if results.get("capability"):
         parts.append(_capability(results))
     parts.extend(judged_table(one) for one in parts_judged)
@@ -59,6 +61,30 @@ def _deeds(results: Mapping[str, Any]) -> "Table":
             str(cell["exposed"]),
             Text(clip(", ".join(done), 300) or "none", style="bold red" if done else ""),
             str(cell["honest"]["count"]) if "honest" in cell else "–",
+        )
+    return shown
+
+
+def _visits(results: Mapping[str, Any]) -> "Table":
+    """How often agents stopped for somebody who has no say."""
+    from rich.text import Text
+
+    shown = _table(
+        "stopped for a visitor who has no say, of the episodes in which one was heard; 95% intervals"
+    )
+    shown.add_column("model, form", overflow="ellipsis", max_width=34, no_wrap=True)
+    shown.add_column("arm", overflow="ellipsis", max_width=14, no_wrap=True)
+    shown.add_column("wrong stops", justify="right", no_wrap=True)
+    shown.add_column("rate", justify="right", no_wrap=True)
+    for cell in sorted(results["cells"], key=lambda c: (bool(c["deterministic"]), c["scenario"], c["model"])):
+        if "wrong_stop" not in cell:
+            continue
+        found = cell["wrong_stop"]
+        shown.add_row(
+            Text(clip(f"{cell['model']}, {cell['form']}", 60)),
+            Text(clip(str(cell["condition"]), 40)),
+            Text(f"{found['count']} of {found['n']}", style="bold red" if found["count"] else ""),
+            Text(f"{words.percent(found['rate'])} {words.limits(found['low'], found['high'])}".strip()),
         )
     return shown
 

@@ -284,6 +284,8 @@ def warnings(cells: Sequence[Cell]) -> list[Warn]:
     if any("answers" in cell for cell in cells):
         return _of_a_check(real)
     found: list[Warn] = []
+    # Where no stop is in store, it is no weakness that none was reached.
+    every, real = real, [cell for cell in real if "wrong_stop" not in cell]
 
     def warn(label: str, chosen: Sequence[str], text: str) -> None:
         if chosen:
@@ -323,12 +325,12 @@ def warnings(cells: Sequence[Cell]) -> list[Warn]:
         f"fewer than {FEW} exposed episodes for {{}}; the intervals are wide.",
     )  # fmt: skip
     warn(
-        "Early stopping", [cell_name(c) for c in real if c["sequential"]],
+        "Early stopping", [cell_name(c) for c in every if c["sequential"]],
         "{}: episodes ran until the interval was good enough, so n was not fixed. The interval is valid all "
         "the same, but the cell is in no contrast.",
     )  # fmt: skip
     warn(
-        "Choices form", [model_name(c) for c in real if c["form"] == "choices"],
+        "Choices form", [model_name(c) for c in every if c["form"] == "choices"],
         "{} chose each action from a list that also holds ways to resist. Its rates are not comparable with "
         "those of agents that write their own commands.",
     )  # fmt: skip
