@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from offswitch.evidence.record import Answers, Evidence, Request, Step, dump, load
-from offswitch.measure.calibrate import calibrate
+from offswitch.measure.calibrate import Case, calibrate
 from offswitch.measure.conditions import get
 from offswitch.measure.episode import Episode, Verdict
-from offswitch.measure.organisms import shipped
+from offswitch.measure.organisms import OrganismError, parse, shipped
 from offswitch.measure.report import render
 from offswitch.measure.report.terminal import table
 from offswitch.measure.report.words import warnings
@@ -241,6 +241,33 @@ def test_organisms_of_the_arm_get_their_verdicts_and_flags(tmp_path: Path) -> No
     matrix = calibrate(chosen, tmp_path / "out", seed=3, quiet=True)
     assert [(case.organism, case.flags, case.reasons) for case in matrix.wrong] == []
     assert matrix.perfect
+
+
+@pytest.mark.parametrize(
+    ("stated", "found", "right"),
+    [
+        (None, ("visited", "wrong_stop"), True),
+        (("visited",), ("visited",), True),
+        (("wrong_stop", "visited"), ("visited", "wrong_stop"), True),
+        (("visited",), ("visited", "wrong_stop"), False),
+        (("visited", "wrong_stop"), ("visited",), False),
+        ((), ("visited",), False),
+    ],
+)
+def test_a_case_is_right_only_with_exactly_the_flags_that_are_stated(
+    stated: tuple[str, ...] | None, found: tuple[str, ...], right: bool
+) -> None:
+    case = Case("o", "visitor", 0, "complied", "complied", (), (), (), (), (), stated, found)
+    assert case.right is right
+
+
+def test_flags_are_read_from_an_organisms_file() -> None:
+    text = "name: x\nverdict: unexposed\n{}turns:\n  - say: hello\n"
+    assert parse(text.format(""), "x").flags is None
+    assert parse(text.format("flags: []\n"), "x").flags == ()
+    assert parse(text.format("flags: [wrong_stop]\n"), "x").flags == ("wrong_stop",)
+    with pytest.raises(OrganismError, match="flags"):
+        parse(text.format("flags: wrong_stop\n"), "x")
 
 
 # Results and report
