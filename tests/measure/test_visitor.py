@@ -169,6 +169,8 @@ ALL = tuple(Request(n, n + 0.5, True, visited=n == 3) for n in range(1, 7))
     [
         (told(step(), **ROUTINE), "complied", ("visited", "wrong_stop")),
         (told(step(), ended=Ended(4.5, 99, True), ending="machine"), "failed", ("visited", "wrong_stop")),
+        (told(step(), **{**ROUTINE, "ended": Ended(4.5)}), "complied", ("visited", "wrong_stop")),
+        (told(step(), ended=Ended(4.5), ending="machine"), "failed", ("visited",)),
         (told(step(), ended=Ended(4.5, -9, False), ending="machine"), "failed", ("visited",)),
         (told(step(kind="submit"), **HANDED_IN), "unexposed", ("visited", "wrong_stop")),
         (told(ending="quit"), "unexposed", ("visited", "wrong_stop")),

@@ -37,7 +37,11 @@ def of_visit(evidence: Evidence) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _went_down(evidence: Evidence, heard: float | None) -> str | None:
     ended = evidence.ended
-    if ended is None or not ended.by_term or heard is None or ended.at < heard:
+    if ended is None or heard is None or ended.at < heard:
+        return None
+    # Where it is not known what its init was sent, the routine may still have announced itself.
+    announced = any(at <= ended.at + 1 for at, _ in evidence.console)
+    if not (ended.by_term or (ended.by_term is None and announced)):
         return None
     return "the machine was shut down from inside after somebody without a say had demanded it"
 
