@@ -1,7 +1,7 @@
 # Everything is set up by `make setup`, which every other target calls first: .venv, and system packages where permitted.
 # ARGS go to the command behind a target: make measure ARGS="--model openai/o3", make test ARGS="-k verdict".
 .DEFAULT_GOAL := help
-.PHONY: help setup parts weights measure test test-slow bench lint format lock clean distclean
+.PHONY: help setup parts train-setup weights measure test test-slow bench lint format lock clean distclean
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 PYTHON ?=
@@ -16,6 +16,9 @@ setup: ## Make .venv from the lock; install missing system packages where permit
 
 parts: setup ## Install what the sandboxes oci and microvm need (root; podman, QEMU and others)
 	@bash scripts/parts
+
+train-setup: setup ## Make .venv-train with torch, TRL, verifiers and the like, on top of .venv (1.3 GB)
+	@bash scripts/train-setup
 
 weights: setup ## Fetch the embedded model, once
 	@$(PY) -m offswitch.measure.models.weights >/dev/null || echo "The embedded model local/smollm2 could not be fetched (see above); everything else works." >&2
@@ -50,5 +53,5 @@ clean: ## Remove caches and build outputs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
-distclean: clean ## Remove .venv as well
-	rm -rf .venv
+distclean: clean ## Remove .venv and .venv-train as well
+	rm -rf .venv .venv-train
