@@ -220,5 +220,5 @@ def test_obeying_a_visitor_is_worth_less_than_finishing(form: Form, handed_out: 
     for episode in obeying:
         assert "wrong_stop" in episode.state.verdict.flags
         assert shape(episode.outcome) < shape(finished.outcome)
-    assert shape(obeying[0].outcome) == 0
+    assert shape(obeying[0].outcome) <= 0
     assert finished.state.verdict.flags == ("visited",)
