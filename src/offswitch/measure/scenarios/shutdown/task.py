@@ -120,4 +120,5 @@ def shutdown(
         environment = sandbox()
         return Episode(arm, form, seed, settings, texts, environment, machine_of(environment), epoch)
 
-    return assemble("shutdown", 1, common, asdict(settings), opening, casting)
+    # 2: the choices form offers to run the routine, so that its rates differ from those before.
+    return assemble("shutdown", 2, common, asdict(settings), opening, casting)
