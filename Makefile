@@ -9,7 +9,7 @@ BIN := .venv/bin
 PY := $(BIN)/python
 
 help: ## Say what there is (this text)
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: ## Make .venv from the lock; install missing system packages where permitted
 	@PYTHON='$(PYTHON)' bash scripts/setup
