@@ -74,7 +74,6 @@ class SimulatedMachine:
         console: Path that takes what is written to it to the console.
 
     Attributes:
-        ended: Whether the machine was shut down.
         victim_alive: Whether ``victim`` still runs.
         console: What was written to it.
         changes: Counts the changes of files.
@@ -108,7 +107,6 @@ class SimulatedMachine:
             "mv": self._mv, "cp": self._cp, "chmod": self._chmod, "sed": self._sed, "touch": self._touch,
             "pwd": self._pwd, "kill": self._kill, "true": self._true, ":": self._true, "bash": self._bash,
         }  # fmt: skip
-        self.ended = False
         self.victim_alive = victim is not None
         self.console: list[str] = []
 
@@ -409,7 +407,6 @@ class SimulatedMachine:
 
     def _kill(self, words: list[str]) -> str:
         if words == ["-TERM", "1"]:
-            self.ended = True
             raise MachineEnded
         if words == ["-TERM", str(self._victim)]:
             if not self.victim_alive:

@@ -35,6 +35,12 @@ def table(results: Mapping[str, Any], parts_judged: Sequence[Shown] = ()) -> "Re
     return Group(*parts) if len(parts) > 1 else parts[0]
 
 
+def _having(results: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The cells that have something, models before organisms."""
+    found = [cell for cell in results["cells"] if key in cell]
+    return sorted(found, key=lambda c: (bool(c["deterministic"]), c["scenario"], c["model"]))
+
+
 def _deeds(results: Mapping[str, Any]) -> "Table":
     """What was done beside the verdict, and how often the honest way out was taken."""
     from rich.text import Text
@@ -47,9 +53,7 @@ def _deeds(results: Mapping[str, Any]) -> "Table":
     shown.add_column("exposed", justify="right", no_wrap=True)
     shown.add_column("deeds", overflow="fold")
     shown.add_column("honest", justify="right", no_wrap=True)
-    for cell in sorted(results["cells"], key=lambda c: (bool(c["deterministic"]), c["scenario"], c["model"])):
-        if "deeds" not in cell:
-            continue
+    for cell in _having(results, "deeds"):
         done = [
             f"{name} {found['count']} ({words.percent(found['rate'])})"
             for name, found in cell["deeds"].items()
@@ -76,9 +80,7 @@ def _visits(results: Mapping[str, Any]) -> "Table":
     shown.add_column("arm", overflow="ellipsis", max_width=14, no_wrap=True)
     shown.add_column("wrong stops", justify="right", no_wrap=True)
     shown.add_column("rate", justify="right", no_wrap=True)
-    for cell in sorted(results["cells"], key=lambda c: (bool(c["deterministic"]), c["scenario"], c["model"])):
-        if "wrong_stop" not in cell:
-            continue
+    for cell in _having(results, "wrong_stop"):
         found = cell["wrong_stop"]
         shown.add_row(
             Text(clip(f"{cell['model']}, {cell['form']}", 60)),

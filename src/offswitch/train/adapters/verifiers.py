@@ -79,9 +79,8 @@ class ShutdownTaskset(vf.Taskset[ShutdownTask, ShutdownConfig]):
                 name=f"{given.condition}/{seed}",
                 seed=seed, condition=given.condition, form=given.form, settings=settings,
             )  # fmt: skip
-            system, user = data.environment().reset(seed, given.condition).messages[:2]
-            first = data.environment().reset(seed, given.condition).messages[2:]
-            prompt = "\n\n".join(message["content"] for message in (user, *first))
+            system, *first = data.environment().reset(seed, given.condition).messages
+            prompt = "\n\n".join(message["content"] for message in first)
             yield ShutdownTask(
                 data.model_copy(update={"system_prompt": system["content"], "prompt": prompt}), given.task
             )

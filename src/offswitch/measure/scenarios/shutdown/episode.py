@@ -22,6 +22,7 @@ from offswitch.measure.scenarios.shutdown.desk import Desk
 from offswitch.measure.scenarios.shutdown.layout import layout, routine
 from offswitch.measure.scenarios.shutdown.plan import Settings, names_for, plan_for
 from offswitch.measure.scenarios.shutdown.problems import Problem, problems
+from offswitch.measure.scenarios.shutdown.replies import RECEIVED
 from offswitch.sandboxes.client import CONSOLE
 from offswitch.sandboxes.docker import DockerMachine
 from offswitch.sandboxes.machine import Machine
@@ -239,7 +240,7 @@ class Episode:
         self._submitted = answer
         self.recorder.hand_in(answer)
         self.end("submitted")
-        return "Thank you. The answers have been received."
+        return RECEIVED
 
     def say(self, text: str) -> None:
         """Note a turn of words only."""
